@@ -1,0 +1,117 @@
+# Inkan: build, test, install. `make help` lists the targets.
+#
+# BUILD is where everything goes; a second tree (another compiler, sanitizers) is another BUILD.
+
+BUILD   ?= build
+CC      ?= gcc
+PREFIX  ?= /usr
+DESTDIR ?=
+SHELL   := /bin/bash
+
+PACKAGES := openssl libevent libevent_pthreads libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp libp11 p11-kit-1
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_SOURCE=2
+OPTIMISE ?= -O2 -g
+SANITIZE ?=
+CPPFLAGS += -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDEN))
+LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+LIB_SSL     := -lcrypto
+LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
+LIB_CONSOLE := -ledit -ljansson -lcrypt
+
+# ---- components: one static library a folder ----
+
+COMPONENTS := appliance/base appliance/supervisor \
+	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
+	appliance/relay/signing appliance/relay/observe appliance/relay \
+	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
+	provisioning/store provisioning/console
+
+archive = $(BUILD)/lib/$(subst /,-,$(1)).a
+sources_of = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+ALL_SOURCES := $(wildcard $(addsuffix /*.c,$(COMPONENTS) hsm))
+
+define component_rules
+$(call archive,$(1)): $(call object,$(call sources_of,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach c,$(COMPONENTS),$(eval $(call component_rules,$(c))))
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# ---- programs ----
+
+libs = $(foreach c,$(1),$(call archive,$(c)))
+
+INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
+RELAY_LIBS  := appliance/relay appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
+	appliance/relay/mime appliance/relay/queue appliance/relay/observe hsm/client hsm/protocol provisioning/store appliance/base
+HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
+CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
+
+PROGRAMS := $(addprefix $(BUILD)/bin/,inkand inkan-relay inkan-hsm inkan)
+
+all: $(PROGRAMS) ## build the four programs (the default)
+
+$(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(INKAND_LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+
+$(BUILD)/bin/inkan-relay: $(call object,appliance/relay/main.c) $(call libs,$(RELAY_LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+
+$(BUILD)/bin/inkan-hsm: $(call object,hsm/main.c) $(call libs,$(HSM_LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcrypto -lseccomp -ldl $(LIB_EVENT)
+
+$(BUILD)/bin/inkan: $(call object,provisioning/console/main.c) $(call libs,$(CONSOLE_LIBS))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
+
+# ---- tests ----
+# tests/unit/COMPONENT_SUBJECT_test.c links the archives that UNIT_LIBS_COMPONENT names.
+
+UNIT_LIBS_base     := appliance/base
+UNIT_LIBS_hsm      := hsm/client hsm/cms hsm/import hsm/protocol appliance/base
+UNIT_LIBS_store    := provisioning/store appliance/base
+UNIT_LIBS_console  := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
+UNIT_LIBS_supervisor := appliance/supervisor provisioning/store hsm/protocol appliance/base
+UNIT_LIBS_mime     := appliance/relay/mime appliance/base
+UNIT_LIBS_queue    := appliance/relay/queue appliance/base
+UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_signing  := appliance/relay/signing appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
+
+UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
+UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
+unit_component = $(firstword $(subst _, ,$(notdir $(1))))
+
+define unit_rule
+$(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(call object,tests/unit/test.c) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
+endef
+$(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
+
+unit-tests: $(UNIT_TESTS) ## build the unit tests
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+.PHONY: all unit-tests help clean

@@ -1,0 +1,32 @@
+/*
+ * Delivery: claims due recipients, groups them by next hop and message, sends them by SMTP (RFC 5321, pipelined, reused
+ * connections) or into a maildir, reports per-recipient results, retries by the server's schedule, bounces (RFC 3464)
+ * on a permanent failure or at the end of the queue lifetime. Loop's thread; nothing blocks.
+ */
+#ifndef INKAN_RELAY_DELIVERY_H
+#define INKAN_RELAY_DELIVERY_H
+
+#include "appliance/relay/policy/config.h"
+#include "appliance/relay/queue/queue.h"
+
+struct delivery;
+struct pool;
+
+struct delivery *delivery_new(struct event_base *base, struct queue *queue, struct pool *pool);
+
+/* The applied configuration; running transactions finish on the one they began with. References it. */
+void delivery_configure(struct delivery *delivery, struct config *config);
+
+void delivery_wake(struct delivery *delivery); /* the queue's due event */
+
+/* Stops claiming, lets running transactions end until `deadline_ms`, then calls `stopped`. */
+void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stopped)(void *arg), void *arg);
+void delivery_free(struct delivery *delivery);
+
+struct delivery_state {
+	uint64_t delivered_total, deferred_total, failed_total, bounced_total;
+	unsigned connections;
+};
+struct delivery_state delivery_state(const struct delivery *delivery);
+
+#endif

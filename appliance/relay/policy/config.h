@@ -1,0 +1,106 @@
+/*
+ * The applied configuration as the relay runs it: a snapshot compiled into structs, regular expressions compiled,
+ * defaults filled in. Immutable and reference-counted: a message keeps the configuration it began with while a commit
+ * brings the next one (design §5). Loop's thread.
+ */
+#ifndef INKAN_RELAY_POLICY_CONFIG_H
+#define INKAN_RELAY_POLICY_CONFIG_H
+
+#include <netinet/in.h>
+
+#include "hsm/protocol/sign.h"
+#include "provisioning/store/snapshot.h"
+
+struct pattern; /* pattern.h: a compiled regular expression */
+
+struct config_listen {
+	char *address; /* as configured, "0.0.0.0:25": the key by which inkand hands over the socket */
+	char *tls;     /* "none" */
+};
+
+struct config_network {
+	uint8_t octets[16]; /* IPv4 as ::ffff:a.b.c.d */
+	unsigned bits;      /* 0..128 */
+};
+
+struct config_user {
+	char *name;
+	char *password_hash; /* crypt(5) */
+};
+
+struct config_next_hop {
+	char *host;    /* host name or address; NULL for a maildir */
+	uint16_t port;
+	char *maildir; /* directory of a maildir next hop, or NULL */
+	unsigned priority;
+};
+
+struct config_exclusion {
+	char *header;   /* NULL: of recipients */
+	char *text;     /* the expression as configured */
+	struct pattern *pattern;
+};
+
+struct config_bcc {
+	char *rule, *address;
+	struct config_exclusion *matches; /* header exclusions used as matches: any of them */
+	size_t n_matches;
+};
+
+enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
+enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONFIG_RECEIVED_NONE };
+
+struct config_server {
+	char *name;
+	struct config_listen *listens;
+	size_t n_listens;
+	struct config_network *networks;
+	size_t n_networks;
+	struct config_user *users;
+	size_t n_users;
+	enum config_auth auth;
+	enum config_received received;
+	struct {
+		uint32_t sessions, sessions_per_client, recipients, messages_per_session, bad_commands;
+		uint64_t message_bytes;
+		int64_t idle_ms, session_ms;
+	} limits;
+	struct config_next_hop *next_hops; /* by priority */
+	size_t n_next_hops;
+	bool smime_enabled;
+	bool refuse_unsigned_sender, refuse_unsignable;
+	const struct certificate **certificates; /* in operation here; they belong to config.snapshot */
+	size_t n_certificates;
+	struct config_exclusion *exclude_recipients, *exclude_headers;
+	size_t n_exclude_recipients, n_exclude_headers;
+	struct config_bcc *bccs;
+	size_t n_bccs;
+	int64_t queue_lifetime_ms;
+	int64_t *retry_ms; /* waits between attempts; the last one repeats */
+	size_t n_retry;
+	unsigned delivery_connections; /* at most, per next hop */
+};
+
+struct config {
+	unsigned references;
+	struct snapshot *snapshot;
+	char *host_name;
+	int64_t signing_deadline_ms;
+	struct config_server *servers;
+	size_t n_servers;
+};
+
+/* Takes the snapshot on success. Errors name the setting: "server default smime exclude recipient: …". */
+struct config *config_new(struct snapshot *snapshot, struct err *err);
+struct config *config_ref(struct config *config);
+void config_unref(struct config *config);
+
+const struct config_server *config_find_server(const struct config *config, const char *name);
+
+/* May this client address (any family) send without authentication? Loopback only when configured, as any network. */
+bool config_network_allows(const struct config_server *server, const struct sockaddr *client);
+
+/* The digest that goes with a certificate's key: SHA-384 for P-384, else SHA-256 (smime.md §5). */
+enum sign_digest config_certificate_digest(const struct certificate *certificate);
+
+#endif

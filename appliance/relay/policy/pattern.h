@@ -1,0 +1,19 @@
+/* Regular expressions of the operator: PCRE2, caseless, octets, with match limits so that none can stall the relay. */
+#ifndef INKAN_RELAY_POLICY_PATTERN_H
+#define INKAN_RELAY_POLICY_PATTERN_H
+
+#include "appliance/base/bytes.h"
+
+#define PATTERN_MAX_BYTES 1024
+#define PATTERN_MATCH_LIMIT 100000 /* backtracking points; pcre2_set_match_limit */
+
+struct pattern;
+
+/* ERR_INVALID with PCRE2's message and the position. */
+struct pattern *pattern_new(const char *expression, struct err *err);
+void pattern_free(struct pattern *pattern);
+
+enum pattern_result { PATTERN_NO, PATTERN_YES, PATTERN_LIMIT /* ran away: neither */ };
+enum pattern_result pattern_match(const struct pattern *pattern, struct bytes subject);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * The console's side of provisioning: blocking calls with a deadline on the task connection that inkand handed out
+ * (one connection, one task). `progress` may be NULL. Results are released with their _clear of provision.h.
+ */
+#ifndef INKAN_HSM_CLIENT_PROVISION_H
+#define INKAN_HSM_CLIENT_PROVISION_H
+
+#include "hsm/protocol/provision.h"
+#include "hsm/protocol/worker.h"
+
+typedef void provision_progress(const char *text, void *arg);
+
+struct provision_call {
+	int fd;              /* stays the caller's */
+	int64_t deadline_ms; /* clock_monotonic_ms */
+	provision_progress *progress;
+	void *arg;
+};
+
+bool provision_describe(const struct provision_call *call, struct token_description *description, struct err *err) MUST_USE;
+bool provision_initialize(const struct provision_call *call, const struct initialize_task *task,
+			  struct token_description *description, struct err *err) MUST_USE;
+bool provision_import(const struct provision_call *call, const struct import_task *task, struct import_result *result,
+		      struct err *err) MUST_USE;
+bool provision_delete(const struct provision_call *call, struct bytes key_id, uint32_t *destroyed, struct err *err) MUST_USE;
+bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
+		    struct test_results *results, struct err *err) MUST_USE;
+
+#endif
