@@ -12,10 +12,10 @@
 /* PR_SET_DUMPABLE 0 and RLIMIT_CORE 0: no core file, no ptrace by its own user. */
 void process_no_dump(void);
 
-/* mlockall of present and future pages where the lock limit allows it; true when it did. */
+/* mlockall of present and future pages, as they are touched, where no lock limit stands in the way; true when it did. */
 bool process_lock_memory(void);
 
-/* Sets groups, gid and uid for good and checks that they cannot come back. Only as root; else ERR_DENIED. */
+/* Sets groups, gid and uid for good and checks that they cannot come back. Only as root, else ERR_DENIED; never to root. */
 bool process_drop_privileges(uid_t uid, gid_t gid, struct err *err) MUST_USE;
 
 struct confinement {
@@ -23,6 +23,7 @@ struct confinement {
 	const char *const *writable; /* NULL-terminated directories (and files); NULL: nowhere */
 	bool network;                /* may make inet sockets */
 	bool execute;                /* may exec other programs */
+	const char *const *executable; /* with `execute`: NULL-terminated files and directories; NULL: any program */
 };
 
 /*

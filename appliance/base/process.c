@@ -1,0 +1,57 @@
+#include "appliance/base/process.h"
+
+#include <grp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+void process_no_dump(void)
+{
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+}
+
+/*
+ * Locking all future pages under a finite limit would make malloc fail once the limit is used up, so it is done only
+ * where there is no limit. MCL_ONFAULT: the unused part of a thread's stack takes no memory.
+ */
+bool process_lock_memory(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+		return false;
+	if (limit.rlim_cur != RLIM_INFINITY) {
+		limit = (struct rlimit){.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+		if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+			return false;
+	}
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
+static bool has_dropped(uid_t uid, gid_t gid)
+{
+	uid_t uids[3];
+	gid_t gids[3];
+
+	if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0)
+		return false;
+	for (int i = 0; i < 3; i++)
+		if (uids[i] != uid || gids[i] != gid)
+			return false;
+	return getgroups(0, NULL) == 0 && setuid(0) != 0 && setgid(0) != 0;
+}
+
+bool process_drop_privileges(uid_t uid, gid_t gid, struct err *err)
+{
+	if (geteuid() != 0)
+		return err_set(err, ERR_DENIED, "only root can change to user %u", (unsigned)uid);
+	if (uid == 0 || gid == 0)
+		return err_set(err, ERR_INVALID, "user %u group %u keeps root's rights", (unsigned)uid, (unsigned)gid);
+	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+		return err_errno(err, "change to user %u", (unsigned)uid);
+	if (!has_dropped(uid, gid))
+		return err_set(err, ERR_INTERNAL, "user %u could get root's rights back", (unsigned)uid);
+	return true;
+}
