@@ -59,6 +59,7 @@ struct config_server {
 	struct config_user *users;
 	size_t n_users;
 	enum config_auth auth;
+	bool auth_without_tls; /* AUTH is offered on a connection without TLS */
 	enum config_received received;
 	struct {
 		uint32_t sessions, sessions_per_client, recipients, messages_per_session, bad_commands;

@@ -24,7 +24,7 @@ struct decision_facts {
 
 struct decision_recipient {
 	bool sign;
-	const char *rule; /* "certificate alice@example.com", "exclude recipient ^.*…$": owned by the decision */
+	char *rule; /* the setting that said so: "smime certificate alice@example.com", "smime exclude recipient ^…$" */
 };
 
 struct decision {

@@ -1,0 +1,164 @@
+#include "appliance/relay/policy/config.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "appliance/relay/policy/config_private.h"
+#include "provisioning/store/settings.h"
+
+static void exclusions_clear(struct config_exclusion *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(items[i].header);
+		free(items[i].text);
+		pattern_free(items[i].pattern);
+	}
+	free(items);
+}
+
+static void bccs_clear(struct config_bcc *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(items[i].rule);
+		free(items[i].address);
+		exclusions_clear(items[i].matches, items[i].n_matches);
+	}
+	free(items);
+}
+
+static void server_clear(struct config_server *server)
+{
+	for (size_t i = 0; i < server->n_listens; i++) {
+		free(server->listens[i].address);
+		free(server->listens[i].tls);
+	}
+	for (size_t i = 0; i < server->n_users; i++) {
+		free(server->users[i].name);
+		free(server->users[i].password_hash);
+	}
+	for (size_t i = 0; i < server->n_next_hops; i++) {
+		free(server->next_hops[i].host);
+		free(server->next_hops[i].maildir);
+	}
+	free(server->name);
+	free(server->listens);
+	free(server->networks);
+	free(server->users);
+	free(server->next_hops);
+	free(server->certificates);
+	exclusions_clear(server->exclude_recipients, server->n_exclude_recipients);
+	exclusions_clear(server->exclude_headers, server->n_exclude_headers);
+	bccs_clear(server->bccs, server->n_bccs);
+	free(server->retry_ms);
+}
+
+static void config_free(struct config *config)
+{
+	for (size_t i = 0; i < config->n_servers; i++)
+		server_clear(&config->servers[i]);
+	free(config->servers);
+	free(config->host_name);
+	snapshot_free(config->snapshot);
+	free(config);
+}
+
+/* A configuration without `set system host-name` greets with the machine's own name. */
+static char *host_name(const struct settings *settings)
+{
+	const char *configured = setting_effective(settings, "system host-name");
+	char name[256];
+
+	if (configured != NULL)
+		return mem_string(configured);
+	if (gethostname(name, sizeof name) != 0)
+		return mem_string("localhost");
+	name[sizeof name - 1] = '\0';
+	return mem_string(name);
+}
+
+struct config *config_new(struct snapshot *snapshot, struct err *err)
+{
+	struct config *config = mem_new(sizeof *config);
+	char **names;
+
+	config->references = 1;
+	config->host_name = host_name(&snapshot->settings);
+	config->signing_deadline_ms = setting_parse_duration_ms(setting_effective(&snapshot->settings, "hsm deadline"));
+	names = settings_names(&snapshot->settings, &config->n_servers, "server");
+	config->servers = mem_new_array(config->n_servers, sizeof *config->servers);
+	for (size_t i = 0; i < config->n_servers; i++) {
+		config->servers[i].name = mem_string(names[i]);
+		if (!config_read_server(snapshot, &config->servers[i], err)) {
+			path_words_free(names);
+			config_free(config); /* the snapshot stays the caller's */
+			return NULL;
+		}
+	}
+	path_words_free(names);
+	config->snapshot = snapshot;
+	return config;
+}
+
+struct config *config_ref(struct config *config)
+{
+	config->references++;
+	return config;
+}
+
+void config_unref(struct config *config)
+{
+	if (config != NULL && --config->references == 0)
+		config_free(config);
+}
+
+const struct config_server *config_find_server(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_servers; i++) {
+		if (strcmp(config->servers[i].name, name) == 0)
+			return &config->servers[i];
+	}
+	return NULL;
+}
+
+static bool address_octets(const struct sockaddr *address, uint8_t octets[static 16])
+{
+	if (address->sa_family == AF_INET6) {
+		memcpy(octets, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+		return true;
+	}
+	if (address->sa_family != AF_INET)
+		return false;
+	memset(octets, 0, 10);
+	octets[10] = octets[11] = 0xff;
+	memcpy(octets + 12, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+	return true;
+}
+
+static bool in_network(const struct config_network *network, const uint8_t octets[static 16])
+{
+	unsigned whole = network->bits / 8, rest = network->bits % 8;
+
+	if (memcmp(network->octets, octets, whole) != 0)
+		return false;
+	return rest == 0 || (network->octets[whole] ^ octets[whole]) >> (8 - rest) == 0;
+}
+
+bool config_network_allows(const struct config_server *server, const struct sockaddr *client)
+{
+	uint8_t octets[16];
+
+	if (!address_octets(client, octets))
+		return false;
+	for (size_t i = 0; i < server->n_networks; i++) {
+		if (in_network(&server->networks[i], octets))
+			return true;
+	}
+	return false;
+}
+
+enum sign_digest config_certificate_digest(const struct certificate *certificate)
+{
+	return strcmp(certificate->key_type, "EC-P384") == 0 ? SIGN_SHA384 : SIGN_SHA256;
+}

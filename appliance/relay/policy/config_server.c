@@ -1,0 +1,345 @@
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "appliance/relay/policy/config_private.h"
+#include "provisioning/store/settings.h"
+
+#define MAILDIR_SCHEME "maildir:"
+#define SMTP_PORT 25
+
+struct reader {
+	const struct snapshot *snapshot;
+	const struct settings *settings;
+	struct config_server *server;
+};
+
+static const char *text(const struct reader *reader, const char *name)
+{
+	return setting_effective(reader->settings, "server %s %s", reader->server->name, name);
+}
+
+static bool flag(const struct reader *reader, const char *name)
+{
+	return settings_value(reader->settings, "server %s %s", reader->server->name, name) != NULL;
+}
+
+static uint32_t number(const struct reader *reader, const char *name)
+{
+	return (uint32_t)strtoul(text(reader, name), NULL, 10);
+}
+
+/* The index of a value in a table of words that ends with NULL; the settings table allows no other. */
+static int word(const struct reader *reader, const char *name, const char *const *words)
+{
+	const char *value = text(reader, name);
+
+	for (int i = 0; words[i] != NULL; i++) {
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	}
+	return 0;
+}
+
+/* Every value of a repeatable leaf: calls `add` for each. */
+static bool each_value(const struct reader *reader, const char *name, bool (*add)(const struct reader *, const char *, struct err *),
+		       struct err *err)
+{
+	char *path = mem_format("server %s %s", reader->server->name, name);
+	bool fine = true;
+
+	for (size_t i = 0; fine && i < reader->settings->count; i++) {
+		const struct setting *setting = &reader->settings->items[i];
+
+		if (strcmp(setting->path, path) == 0 && !add(reader, setting->value, err))
+			fine = err_prefix(err, "%s", path);
+	}
+	free(path);
+	return fine;
+}
+
+/* Every name below a path: calls `add` for each. */
+static bool each_name(const struct reader *reader, const char *name, bool (*add)(const struct reader *, const char *, struct err *),
+		      struct err *err)
+{
+	size_t count;
+	char **names = settings_names(reader->settings, &count, "server %s %s", reader->server->name, name);
+	bool fine = true;
+
+	for (size_t i = 0; fine && i < count; i++) {
+		if (!add(reader, names[i], err))
+			fine = err_prefix(err, "server %s %s %s", reader->server->name, name, names[i]);
+	}
+	path_words_free(names);
+	return fine;
+}
+
+#define GROW(array, count) ((array) = mem_resize((array), (count) + 1, sizeof *(array)), &(array)[(count)++])
+
+static bool add_listen(const struct reader *reader, const char *value, struct err *err)
+{
+	struct config_listen *listen = GROW(reader->server->listens, reader->server->n_listens);
+
+	(void)err;
+	*listen = (struct config_listen){.address = mem_string(value), .tls = mem_string("none")};
+	return true;
+}
+
+bool config_parse_network(const char *value, struct config_network *network, struct err *err)
+{
+	char *address = mem_string(value);
+	char *slash = strchr(address, '/');
+	bool v6, parsed;
+	unsigned bits;
+
+	if (slash != NULL)
+		*slash++ = '\0';
+	v6 = strchr(address, ':') != NULL;
+	bits = v6 ? 128 : 32;
+	memset(network, 0, sizeof *network);
+	memset(network->octets + 10, 0xff, 2);
+	parsed = inet_pton(v6 ? AF_INET6 : AF_INET, address, v6 ? network->octets : network->octets + 12) == 1;
+	if (parsed && slash != NULL) {
+		char *end;
+		unsigned long given = strtoul(slash, &end, 10);
+
+		parsed = *slash != '\0' && *end == '\0' && given <= bits;
+		bits = (unsigned)given;
+	}
+	free(address);
+	if (!parsed)
+		return err_set(err, ERR_INVALID, "\"%s\" is not a network", value);
+	network->bits = v6 ? bits : bits + 96;
+	return true;
+}
+
+static bool add_network(const struct reader *reader, const char *value, struct err *err)
+{
+	struct config_network network;
+
+	if (!config_parse_network(value, &network, err))
+		return false;
+	*GROW(reader->server->networks, reader->server->n_networks) = network;
+	return true;
+}
+
+static bool add_user(const struct reader *reader, const char *name, struct err *err)
+{
+	const char *hash = settings_value(reader->settings, "server %s user %s password", reader->server->name, name);
+
+	(void)err;
+	if (hash != NULL) /* a user without a password cannot log in */
+		*GROW(reader->server->users, reader->server->n_users) =
+		    (struct config_user){.name = mem_string(name), .password_hash = mem_string(hash)};
+	return true;
+}
+
+bool config_parse_next_hop(const char *value, struct config_next_hop *hop, struct err *err)
+{
+	const char *host = value, *end, *port;
+	unsigned long parsed = SMTP_PORT;
+
+	*hop = (struct config_next_hop){0};
+	if (strncmp(value, MAILDIR_SCHEME, sizeof MAILDIR_SCHEME - 1) == 0) {
+		hop->maildir = mem_string(value + sizeof MAILDIR_SCHEME - 1);
+		return true;
+	}
+	if (*value == '[') {
+		host = value + 1;
+		end = strchr(host, ']');
+		port = end != NULL && end[1] == ':' ? end + 1 : NULL;
+		if (end == NULL || (port == NULL && end[1] != '\0'))
+			return err_set(err, ERR_INVALID, "\"%s\" is not HOST, HOST:PORT or [ADDRESS]:PORT", value);
+	} else {
+		port = strchr(value, ':');
+		end = port != NULL ? port : value + strlen(value);
+	}
+	if (port != NULL) {
+		char *rest;
+
+		parsed = strtoul(port + 1, &rest, 10);
+		if (port[1] == '\0' || *rest != '\0' || parsed == 0 || parsed > 65535)
+			return err_set(err, ERR_INVALID, "\"%s\": the port is a number from 1 to 65535", value);
+	}
+	if (end == host)
+		return err_set(err, ERR_INVALID, "\"%s\" names no host", value);
+	hop->host = mem_string_n(host, (size_t)(end - host));
+	hop->port = (uint16_t)parsed;
+	return true;
+}
+
+static bool add_next_hop(const struct reader *reader, const char *value, struct err *err)
+{
+	struct config_next_hop hop;
+	struct buf path = {0};
+
+	if (!config_parse_next_hop(value, &hop, err))
+		return false;
+	buf_printf(&path, "server %s next-hop", reader->server->name);
+	path_append(&path, value);
+	hop.priority = (unsigned)strtoul(setting_effective(reader->settings, "%s priority", buf_text(&path)), NULL, 10);
+	buf_clear(&path);
+	*GROW(reader->server->next_hops, reader->server->n_next_hops) = hop;
+	return true;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+	const struct config_next_hop *left = a, *right = b;
+
+	return (left->priority > right->priority) - (left->priority < right->priority);
+}
+
+static bool exclusion_init(struct config_exclusion *exclusion, const char *header, const char *expression, struct err *err)
+{
+	struct pattern *pattern = pattern_new(expression, err);
+
+	if (pattern == NULL)
+		return false;
+	*exclusion = (struct config_exclusion){
+	    .header = header == NULL ? NULL : mem_string(header), .text = mem_string(expression), .pattern = pattern};
+	return true;
+}
+
+static bool add_exclude_recipient(const struct reader *reader, const char *value, struct err *err)
+{
+	struct config_exclusion exclusion;
+
+	if (!exclusion_init(&exclusion, NULL, value, err))
+		return false;
+	*GROW(reader->server->exclude_recipients, reader->server->n_exclude_recipients) = exclusion;
+	return true;
+}
+
+/* All values of `PATH HEADER`, for each header that is named below PATH. */
+static bool header_expressions(const struct reader *reader, const char *prefix, struct config_exclusion **items, size_t *count,
+			       struct err *err)
+{
+	size_t n_headers;
+	char **headers = settings_names(reader->settings, &n_headers, "%s", prefix);
+	bool fine = true;
+
+	for (size_t h = 0; fine && h < n_headers; h++) {
+		struct buf path = {0};
+
+		buf_put_text(&path, prefix);
+		path_append(&path, headers[h]);
+		for (size_t i = 0; fine && i < reader->settings->count; i++) {
+			const struct setting *setting = &reader->settings->items[i];
+			struct config_exclusion exclusion;
+
+			if (strcmp(setting->path, buf_text(&path)) != 0)
+				continue;
+			fine = exclusion_init(&exclusion, headers[h], setting->value, err);
+			if (fine)
+				*GROW(*items, *count) = exclusion;
+			else
+				err_prefix(err, "%s", buf_text(&path));
+		}
+		buf_clear(&path);
+	}
+	path_words_free(headers);
+	return fine;
+}
+
+static bool read_exclude_headers(const struct reader *reader, struct err *err)
+{
+	char *prefix = mem_format("server %s smime exclude header", reader->server->name);
+	bool fine = header_expressions(reader, prefix, &reader->server->exclude_headers, &reader->server->n_exclude_headers, err);
+
+	free(prefix);
+	return fine;
+}
+
+static bool add_bcc(const struct reader *reader, const char *rule, struct err *err)
+{
+	struct config_bcc *bcc = GROW(reader->server->bccs, reader->server->n_bccs);
+	const char *address =
+	    settings_value(reader->settings, "server %s intelligent-bcc %s address", reader->server->name, rule);
+	char *prefix;
+	bool fine;
+
+	*bcc = (struct config_bcc){.rule = mem_string(rule), .address = address == NULL ? NULL : mem_string(address)};
+	if (address == NULL)
+		return err_set(err, ERR_INVALID, "the rule has no address");
+	prefix = mem_format("server %s intelligent-bcc %s header", reader->server->name, rule);
+	fine = header_expressions(reader, prefix, &bcc->matches, &bcc->n_matches, err);
+	free(prefix);
+	return fine;
+}
+
+static bool add_certificate(const struct reader *reader, const char *address, struct err *err)
+{
+	for (size_t i = 0; i < reader->snapshot->n_certificates; i++) {
+		const struct certificate *certificate = &reader->snapshot->certificates[i];
+
+		if (strcmp(certificate->address, address) == 0) {
+			*GROW(reader->server->certificates, reader->server->n_certificates) = certificate;
+			return true;
+		}
+	}
+	return err_set(err, ERR_NOT_FOUND, "no certificate is registered for %s", address);
+}
+
+static bool read_retry(const struct reader *reader, struct err *err)
+{
+	char *list = mem_string(text(reader, "queue retry"));
+	char *rest = list, *item;
+	bool fine = true;
+
+	while (fine && (item = strsep(&rest, ",")) != NULL) {
+		int64_t wait = setting_parse_duration_ms(item);
+
+		fine = wait > 0 || err_set(err, ERR_INVALID, "\"%s\" is not a duration", item);
+		if (fine)
+			*GROW(reader->server->retry_ms, reader->server->n_retry) = wait;
+	}
+	free(list);
+	return fine;
+}
+
+static void read_limits(const struct reader *reader)
+{
+	struct config_server *server = reader->server;
+
+	server->limits.sessions = number(reader, "smtp max-sessions");
+	server->limits.sessions_per_client = number(reader, "smtp max-sessions-per-client");
+	server->limits.recipients = number(reader, "smtp max-recipients");
+	server->limits.messages_per_session = number(reader, "smtp max-messages-per-session");
+	server->limits.bad_commands = number(reader, "smtp max-bad-commands");
+	server->limits.message_bytes = (uint64_t)setting_parse_size(text(reader, "smtp max-message-size"));
+	server->limits.idle_ms = setting_parse_duration_ms(text(reader, "smtp idle-timeout"));
+	server->limits.session_ms = setting_parse_duration_ms(text(reader, "smtp session-timeout"));
+}
+
+static void read_words(const struct reader *reader)
+{
+	static const char *const auth[] = {"none", "optional", "required", NULL};
+	static const char *const received[] = {"normal", "abbreviated", "none", NULL};
+	struct config_server *server = reader->server;
+
+	server->auth = (enum config_auth)word(reader, "smtp auth", auth);
+	server->auth_without_tls = flag(reader, "smtp auth-without-tls");
+	server->received = (enum config_received)word(reader, "received", received);
+	server->smime_enabled = flag(reader, "smime enabled");
+	server->refuse_unsigned_sender = strcmp(text(reader, "smime unsigned-sender"), "refuse") == 0;
+	server->refuse_unsignable = strcmp(text(reader, "smime unsignable"), "refuse") == 0;
+	server->queue_lifetime_ms = setting_parse_duration_ms(text(reader, "queue lifetime"));
+	server->delivery_connections = number(reader, "delivery-connections");
+}
+
+bool config_read_server(const struct snapshot *snapshot, struct config_server *server, struct err *err)
+{
+	const struct reader reader = {.snapshot = snapshot, .settings = &snapshot->settings, .server = server};
+
+	read_limits(&reader);
+	read_words(&reader);
+	if (!each_name(&reader, "smtp listen", add_listen, err) || !each_value(&reader, "smtp allow-network", add_network, err) ||
+	    !each_name(&reader, "user", add_user, err) || !each_name(&reader, "next-hop", add_next_hop, err) ||
+	    !each_value(&reader, "smime certificate", add_certificate, err) ||
+	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
+	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
+		return false;
+	qsort(server->next_hops, server->n_next_hops, sizeof *server->next_hops, by_priority);
+	return true;
+}

@@ -1,0 +1,331 @@
+#include "appliance/relay/relay.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "appliance/base/channel.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/control.h"
+#include "appliance/base/log.h"
+#include "appliance/base/pool.h"
+#include "appliance/base/process.h"
+#include "appliance/relay/delivery/delivery.h"
+#include "appliance/relay/smtp/server.h"
+#include "hsm/protocol/worker.h"
+
+struct relay {
+	struct event_base *base;
+	struct channel *supervisor;
+	struct event *terminate, *interrupt;
+	struct pool *pool;
+	struct signer *signer;
+	struct queue *queue;
+	struct smtp_server *smtp;
+	struct delivery *delivery;
+	struct config *config;  /* that runs */
+	struct config *waiting; /* came before the store was ready */
+	bool store_ready;
+	bool ready_told;
+	bool stopping;
+	int status;
+};
+
+/* ---- Stopping: the server first, then deliveries, then the store ---- */
+
+static void on_closed(void *arg)
+{
+	struct relay *relay = arg;
+
+	relay->queue = NULL;
+	event_base_loopbreak(relay->base);
+}
+
+static void on_delivery_stopped(void *arg)
+{
+	struct relay *relay = arg;
+
+	queue_close(relay->queue, on_closed, relay);
+}
+
+static void on_smtp_stopped(void *arg)
+{
+	struct relay *relay = arg;
+
+	delivery_stop(relay->delivery, clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2, on_delivery_stopped, relay);
+}
+
+static void stop(struct relay *relay, int status)
+{
+	if (relay->stopping)
+		return;
+	relay->stopping = true;
+	relay->status = status;
+	log_info("relay.stopping", LOG_NUMBER("status", status));
+	smtp_server_stop(relay->smtp, clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2, on_smtp_stopped, relay);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	stop(arg, 0);
+}
+
+/* ---- Configuration ---- */
+
+static void answer_configured(struct relay *relay, uint64_t revision, const struct err *err)
+{
+	struct buf out = {0};
+
+	msg_put_u64(&out, revision);
+	msg_put_u8(&out, err == NULL);
+	msg_put_text(&out, err == NULL ? "" : err->text);
+	channel_send(relay->supervisor, RELAY_CONFIGURED, buf_bytes(&out), -1);
+	buf_clear(&out);
+}
+
+static void tell_ready(struct relay *relay)
+{
+	if (relay->ready_told)
+		return;
+	relay->ready_told = true;
+	channel_send(relay->supervisor, RELAY_READY, (struct bytes){0}, -1);
+	log_info("relay.ready", LOG_NUMBER("revision", relay->config->snapshot->revision));
+}
+
+/* Checks everything that can refuse before it changes anything, so that a refused revision leaves the old one whole. */
+static bool run_config(struct relay *relay, struct config *config, bool check_only, struct err *err)
+{
+	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err))
+		return false;
+	if (check_only)
+		return true;
+	if (!smtp_server_configure(relay->smtp, config, false, err))
+		return false;
+	delivery_configure(relay->delivery, config);
+	config_unref(relay->config);
+	relay->config = config_ref(config);
+	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision), LOG_NUMBER("servers", config->n_servers));
+	return true;
+}
+
+static void configure(struct relay *relay, struct config *config, bool check_only)
+{
+	uint64_t revision = config->snapshot->revision;
+	struct err err;
+
+	if (!relay->store_ready && !check_only) {
+		config_unref(relay->waiting);
+		relay->waiting = config_ref(config);
+		return; /* answered when the store is ready: no banner before recovery (queue.md §4) */
+	}
+	if (!run_config(relay, config, check_only, &err)) {
+		log_warning("configuration.refused", LOG_NUMBER("revision", revision), LOG_ERR(&err));
+		answer_configured(relay, revision, &err);
+		return;
+	}
+	answer_configured(relay, revision, NULL);
+	if (!check_only)
+		tell_ready(relay);
+}
+
+static void on_configure(struct relay *relay, struct msg *msg)
+{
+	bool check_only = msg_get_u8(msg) != 0;
+	struct bytes encoded = msg_get_bytes(msg);
+	struct msg inner = msg_of(encoded);
+	struct snapshot *snapshot;
+	struct config *config;
+	struct err err;
+
+	snapshot = snapshot_decode(&inner, &err);
+	if (snapshot == NULL) {
+		answer_configured(relay, 0, &err);
+		return;
+	}
+	config = config_new(snapshot, &err);
+	if (config == NULL) {
+		answer_configured(relay, snapshot->revision, &err);
+		snapshot_free(snapshot);
+		return;
+	}
+	configure(relay, config, check_only);
+	config_unref(config);
+}
+
+/* ---- What inkand says ---- */
+
+static void on_listener(struct relay *relay, struct msg *msg, int fd)
+{
+	char *address = msg_get_text(msg);
+
+	if (fd >= 0)
+		smtp_server_add_socket(relay->smtp, address, fd);
+	free(address);
+}
+
+static void on_worker(struct relay *relay, struct msg *msg, int fd)
+{
+	uint32_t number = msg_get_u32(msg), threads = msg_get_u32(msg);
+
+	if (fd < 0)
+		return;
+	log_info("signer.worker-attached", LOG_NUMBER("worker", number), LOG_NUMBER("threads", threads));
+	signer_attach(relay->signer, number, fd, threads);
+}
+
+static void on_locked(struct relay *relay, struct msg *msg)
+{
+	bool locked = msg_get_u8(msg) != 0;
+	char *why = msg_get_text(msg);
+
+	log_info(locked ? "signer.locked" : "signer.unlocked", LOG_TEXT("why", why));
+	signer_set_locked(relay->signer, locked, why);
+	free(why);
+}
+
+static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
+{
+	struct relay *relay = arg;
+
+	(void)channel;
+	switch (type) {
+	case RELAY_LISTENER:
+		on_listener(relay, msg, fd);
+		return;
+	case RELAY_CONFIGURE:
+		on_configure(relay, msg);
+		break;
+	case RELAY_WORKER:
+		on_worker(relay, msg, fd);
+		return;
+	case RELAY_LOCKED:
+		on_locked(relay, msg);
+		break;
+	case RELAY_STOP:
+		stop(relay, 0);
+		break;
+	default:
+		log_warning("supervisor.unknown-frame", LOG_NUMBER("type", type));
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void on_supervisor_gone(struct channel *channel, const struct err *why, void *arg)
+{
+	(void)channel;
+	log_error("supervisor.gone", LOG_ERR(why));
+	stop(arg, 0);
+}
+
+/* ---- What the store says ---- */
+
+static void on_store_ready(const struct err *err, void *arg)
+{
+	struct relay *relay = arg;
+	struct config *config = relay->waiting;
+
+	if (err != NULL) {
+		log_error("store.failed", LOG_ERR(err));
+		relay->status = 1;
+		event_base_loopbreak(relay->base);
+		return;
+	}
+	relay->store_ready = true;
+	relay->waiting = NULL;
+	if (config != NULL)
+		configure(relay, config, false);
+	config_unref(config);
+}
+
+static void on_due(void *arg)
+{
+	struct relay *relay = arg;
+
+	if (relay->store_ready)
+		delivery_wake(relay->delivery);
+}
+
+/* A failed commit or sync is final for this process: the supervisor's restart recovers the store (queue.md §4 rule 1). */
+static void on_health(enum queue_health health, const struct err *err, void *arg)
+{
+	struct relay *relay = arg;
+
+	if (health == QUEUE_OK)
+		log_info("store.ok");
+	else
+		log_error(health == QUEUE_FULL ? "store.full" : "store.failed", LOG_TEXT("error", err == NULL ? "" : err->text));
+	smtp_server_set_health(relay->smtp, health);
+	if (health == QUEUE_FAILED)
+		stop(relay, 1);
+}
+
+/* ---- Start and end ---- */
+
+static bool confine(const char *state_directory, struct err *err)
+{
+	char *mail = mem_format("%s/mail", state_directory), *maildir = mem_format("%s/maildir", state_directory);
+	const char *writable[] = {mail, maildir, NULL};
+	const char *readable[] = {"/etc", "/usr", "/lib", "/lib64", "/dev", "/proc", "/run", NULL};
+	const struct confinement confinement = {.readable = readable, .writable = writable, .network = true};
+	bool confined = process_confine(&confinement, err);
+
+	free(mail);
+	free(maildir);
+	return confined;
+}
+
+static bool open_store(struct relay *relay, const char *state_directory, struct err *err)
+{
+	char *mail = mem_format("%s/mail", state_directory);
+	const struct queue_settings settings = {.directory = mail, .ballast_bytes = 64u << 20};
+	const struct queue_events events = {.ready = on_store_ready, .due = on_due, .health = on_health, .arg = relay};
+
+	relay->queue = queue_open(relay->base, &settings, &events, err);
+	free(mail);
+	return relay->queue != NULL;
+}
+
+static bool start(struct relay *relay, const char *state_directory, struct err *err)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!confine(state_directory, err))
+		return false;
+	relay->base = event_base_new();
+	relay->pool = pool_new(relay->base, RELAY_POOL_THREADS, err);
+	if (relay->pool == NULL || !open_store(relay, state_directory, err))
+		return false;
+	relay->signer = signer_new(relay->base);
+	signer_set_locked(relay->signer, true, "no worker yet");
+
+	const struct submission_context context = {
+	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool};
+
+	relay->smtp = smtp_server_new(&context);
+	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
+	relay->supervisor = channel_new(relay->base, CHILD_CONTROL_FD, on_frame, on_supervisor_gone, relay);
+	relay->terminate = evsignal_new(relay->base, SIGTERM, on_signal, relay);
+	relay->interrupt = evsignal_new(relay->base, SIGINT, on_signal, relay);
+	event_add(relay->terminate, NULL);
+	event_add(relay->interrupt, NULL);
+	return true;
+}
+
+int relay_run(const char *state_directory)
+{
+	struct relay relay = {0};
+	struct err err;
+
+	if (!start(&relay, state_directory, &err)) {
+		log_error("relay.cannot-start", LOG_ERR(&err));
+		return 1;
+	}
+	event_base_dispatch(relay.base);
+	log_info("relay.stopped", LOG_NUMBER("status", relay.status));
+	_exit(relay.status); /* the store is closed; the kernel takes the rest */
+}

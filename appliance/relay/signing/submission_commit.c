@@ -1,0 +1,116 @@
+/*
+ * The one place where recipients' rows are made: the rendering of each is the decision's, and a signed one exists only
+ * together with its signature.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "appliance/base/log.h"
+#include "appliance/relay/signing/received.h"
+#include "appliance/relay/signing/submission_private.h"
+
+static void on_committed(enum queue_commit_result result, const struct err *err, void *arg)
+{
+	struct submission *submission = arg;
+
+	if (result == QUEUE_STORED) {
+		submission_stored(submission);
+		return;
+	}
+	if (err != NULL)
+		log_error("message.commit-failed", LOG_ERR(err));
+	if (result == QUEUE_COMMIT_FULL)
+		submission_set_failure(submission, 452, "4.3.1", "Insufficient system storage");
+	else
+		submission_set_failure(submission, 451, "4.3.0", "The message could not be stored");
+	submission_end(submission);
+}
+
+static void apply_decision(struct submission *submission)
+{
+	for (size_t i = 0; i < submission->n_recipients; i++) {
+		const struct decision_recipient *decided = &submission->decision.recipients[i];
+
+		submission->recipients[i].rendering = decided->sign ? QUEUE_SIGNED : QUEUE_PLAIN;
+		submission->recipients[i].rule = decided->rule;
+	}
+}
+
+static void trace_field(const struct submission *submission, struct buf *out)
+{
+	const struct received_facts *facts;
+	char id[24];
+
+	snprintf(id, sizeof id, "%" PRIx64, submission->id);
+	facts = &(struct received_facts){
+	    .mode = submission->server->received,
+	    .client = submission->client,
+	    .by = submission->config->host_name,
+	    .protocol = submission->protocol,
+	    .id = id,
+	    .recipient = submission->n_recipients == 1 ? submission->recipients[0].address : NULL,
+	    .time = submission->received,
+	};
+	received_field(out, facts);
+}
+
+static char *message_id(const struct submission *submission)
+{
+	const struct mime_field *field = mime_header_find(mime_scan_header(submission->scan), "Message-ID", NULL);
+	struct buf value = {0};
+	char *text;
+
+	if (field == NULL)
+		return mem_string("");
+	mime_field_unfold(&value, field);
+	text = mem_string(buf_text(&value));
+	buf_clear(&value);
+	return text;
+}
+
+/* A body that nothing was encoded into is not stored. */
+static struct queue_body *encoded_body(struct submission *submission)
+{
+	if (submission->encoded != NULL && queue_body_size(submission->encoded) == 0) {
+		queue_body_discard(submission->encoded);
+		submission->encoded = NULL;
+	}
+	return submission->encoded;
+}
+
+void submission_commit(struct submission *submission)
+{
+	struct buf prefix = {0}, addition = {0};
+	struct queue_message message;
+	struct queue_body *original = submission->original, *encoded = encoded_body(submission);
+	char *id_field = message_id(submission);
+
+	apply_decision(submission);
+	trace_field(submission, &prefix);
+	if (submission->decision.n_signed > 0)
+		rendering_encode(&addition, &submission->message);
+	message = (struct queue_message){
+	    .id = submission->id,
+	    .server = submission->server->name,
+	    .sender = submission->sender,
+	    .envelope_id = submission->envelope_id,
+	    .return_full = submission->return_full,
+	    .smtputf8 = submission->smtputf8,
+	    .body_type = submission->body_type,
+	    .received = submission->received,
+	    .expires = submission->received + submission->server->queue_lifetime_ms / 1000,
+	    .prefix = buf_bytes(&prefix),
+	    .addition = buf_bytes(&addition),
+	    .plain_size = prefix.len + queue_body_size(original),
+	    .signed_size = submission->decision.n_signed > 0 ? prefix.len + submission->message.size : 0,
+	    .message_id = id_field,
+	};
+	submission->state = SUBMISSION_COMMITTING;
+	submission->original = submission->encoded = NULL; /* the queue has them now */
+	queue_commit(submission->context.queue, &message, submission->recipients, submission->n_recipients, original, encoded,
+		     on_committed, submission);
+	buf_clear(&prefix);
+	buf_clear(&addition);
+	free(id_field);
+}

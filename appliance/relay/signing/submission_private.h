@@ -1,0 +1,76 @@
+/* The states of a submission and its steps, for the submission_*.c files alone. */
+#ifndef INKAN_RELAY_SIGNING_SUBMISSION_PRIVATE_H
+#define INKAN_RELAY_SIGNING_SUBMISSION_PRIVATE_H
+
+#include <openssl/evp.h>
+
+#include "appliance/relay/mime/rendering.h"
+#include "appliance/relay/policy/decision.h"
+#include "appliance/relay/signing/submission.h"
+
+/*
+ *   RECEIVING -finish-> SEALING -> [ENCODING -> SEALING_ENCODED] -> [SIGNING] -> COMMITTING -> done
+ * Each arrow but the first is a callback. The brackets: only when somebody gets the signed rendering; encoding only
+ * when the scanner found edits.
+ */
+enum submission_state {
+	SUBMISSION_RECEIVING,
+	SUBMISSION_SEALING,
+	SUBMISSION_ENCODING,
+	SUBMISSION_SEALING_ENCODED,
+	SUBMISSION_SIGNING,
+	SUBMISSION_COMMITTING
+};
+
+struct submission {
+	struct submission_context context;
+	enum submission_state state;
+	bool aborted; /* the client is gone: no reply, and nothing is stored unless COMMITTING */
+	void (*done)(const struct submission_reply *reply, void *arg);
+	void *done_arg;
+
+	/* envelope, copied */
+	struct config *config;
+	const struct config_server *server;
+	char *sender, *envelope_id, *client, *protocol, *user;
+	bool return_full, smtputf8;
+	enum queue_body_type body_type;
+	struct queue_recipient *recipients; /* address and original are owned */
+	size_t n_recipients;
+
+	/* what arrives */
+	uint64_t id;
+	int64_t received; /* wall seconds */
+	struct queue_body *original;
+	struct mime_scan *scan;
+	struct submission_reply failure; /* code 0: none yet */
+
+	/* what is made of it */
+	bool header_seen;
+	enum mime_from from;
+	char *from_address;
+	const struct certificate *digest_certificate; /* the one that the digest is taken for, NULL: none */
+	EVP_MD_CTX *digest;
+	struct decision decision;
+	struct rendering part;      /* the signed part */
+	struct queue_body *encoded; /* its re-encoded leaves, or NULL */
+	struct err encode_error;    /* set by the pool thread */
+	uint64_t sign_id;           /* for signer_cancel while SIGNING */
+	struct rendering message;   /* the signed rendering */
+};
+
+/* submission.c */
+void submission_set_failure(struct submission *submission, int code, const char *enhanced, const char *format, ...)
+    __attribute__((__format__(__printf__, 4, 5)));
+void submission_end(struct submission *submission); /* tells `failure` as the reply, logs, frees */
+void submission_stored(struct submission *submission);
+void submission_free(struct submission *submission);
+
+/* submission_sign.c */
+void submission_digest_octets(struct submission *submission, struct bytes octets, uint64_t offset); /* after the scan saw them */
+void submission_decide(struct submission *submission); /* the body is sealed */
+
+/* submission_commit.c */
+void submission_commit(struct submission *submission);
+
+#endif
