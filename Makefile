@@ -15,7 +15,7 @@ HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_S
 OPTIMISE ?= -O2 -g
 SANITIZE ?=
 CPPFLAGS += -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer,$(HARDEN))
+CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -Wno-error,$(HARDEN))
 LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 LIB_SSL     := -lcrypto
