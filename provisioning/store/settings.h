@@ -9,33 +9,36 @@
 #include "provisioning/store/snapshot.h"
 
 enum setting_type {
-	SETTING_FLAG,        /* presence alone: `smime enabled` */
+	SETTING_FLAG, /* presence alone: `smime enabled` */
 	SETTING_TEXT,
-	SETTING_WORD,        /* one of `choices` */
-	SETTING_NUMBER,      /* least..most */
-	SETTING_SIZE,        /* bytes: 50M, 64K */
-	SETTING_DURATION,    /* 2s 5m 1h 5d */
-	SETTING_DURATIONS,   /* comma-separated */
+	SETTING_WORD, /* one of `choices` */
+	SETTING_NUMBER, /* least..most */
+	SETTING_SIZE, /* bytes: 50M, 64K */
+	SETTING_DURATION, /* 2s 5m 1h 5d */
+	SETTING_DURATIONS, /* comma-separated */
 	SETTING_HOST_NAME,
 	SETTING_ADDRESS_PORT, /* 0.0.0.0:25, [::1]:25 */
-	SETTING_PREFIX,      /* 192.0.2.0/24, 2001:db8::/32, or one address */
-	SETTING_NEXT_HOP,    /* HOST[:PORT] (port 25 by default), [ADDRESS]:PORT, or maildir:PATH */
-	SETTING_REGEX,       /* PCRE2, caseless, UTF-8 off */
+	SETTING_PREFIX, /* 192.0.2.0/24, 2001:db8::/32, or one address */
+	SETTING_NEXT_HOP, /* HOST[:PORT] (port 25 by default), [ADDRESS]:PORT, or maildir:PATH */
+	SETTING_REGEX, /* PCRE2, caseless, UTF-8 off */
 	SETTING_MAIL_ADDRESS,
 	SETTING_HEADER_NAME,
-	SETTING_PATH,        /* absolute file or directory name */
-	SETTING_NAME         /* letters, digits, - _ . : a server's or user's name */
+	SETTING_PATH, /* absolute file or directory name */
+	SETTING_NAME, /* letters, digits, - _ . : a server's or user's name */
+	SETTING_PIN_SOURCE, /* operator, or file:PATH */
+	SETTING_PASSWORD /* stored as a crypt(5) hash (password.h); prompted for and never shown */
 };
 
 struct setting_row {
-	/* Words of the path; a word `NAME:TYPE` in angle brackets is a key: "server <name> smtp listen <address-port>". */
+	/* A form (form.h): words of the path; one in angle brackets is a key: "server <server:name> smtp listen <address-port>".
+	 */
 	const char *path;
-	enum setting_type type;  /* of the value; SETTING_FLAG for a row that is presence alone */
-	bool repeatable;         /* several values of the same path */
-	const char *choices;     /* SETTING_WORD: "none|starttls|implicit" */
-	int64_t least, most;     /* SETTING_NUMBER, SETTING_SIZE, SETTING_DURATION(S, in seconds) */
-	const char *fallback;    /* the default as the operator would type it; NULL: none */
-	const char *help;        /* one line, imperative, no full stop */
+	enum setting_type type; /* of the value; SETTING_FLAG for a row that is presence alone */
+	bool repeatable; /* several values of the same path */
+	const char *choices; /* SETTING_WORD: "none|starttls|implicit" */
+	int64_t least, most; /* SETTING_NUMBER, SETTING_SIZE, SETTING_DURATION(S, in seconds) */
+	const char *fallback; /* the default as the operator would type it; NULL: none */
+	const char *help; /* one line, imperative, no full stop */
 };
 
 extern const struct setting_row setting_rows[];
@@ -47,7 +50,11 @@ const struct setting_row *setting_row_of(const char *path);
 /* Checks a value against its row: ERR_INVALID with a text that names the allowed form or range. */
 bool setting_check_value(const struct setting_row *row, const char *value, struct err *err) MUST_USE;
 
-/* Checks a whole configuration: every path known, every value valid, nothing single given twice, references resolve. */
+/*
+ * Checks a whole configuration: every path known, every key and value valid, nothing single given twice, and what
+ * belongs together complete (setting_rules of settings_check.c). Whether a named certificate is registered is the
+ * store's business (store_resolve_certificates). Errors begin with the path.
+ */
 bool settings_check(const struct settings *settings, struct err *err) MUST_USE;
 
 /* The value of a path, or its default from the table, or NULL when it has none. */
@@ -55,7 +62,7 @@ const char *setting_effective(const struct settings *settings, const char *path,
 
 /* Typed readings of values that passed the check. */
 int64_t setting_parse_duration_ms(const char *value); /* -1: malformed */
-int64_t setting_parse_size(const char *value);        /* -1: malformed */
+int64_t setting_parse_size(const char *value); /* -1: malformed */
 
 /* The rows that every new server gets: carrier patterns and the Content-Type exclusion (design §5, service.md X1, X2). */
 void settings_add_server_defaults(struct settings *settings, const char *server);

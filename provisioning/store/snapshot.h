@@ -2,8 +2,8 @@
  * A snapshot: one revision of the configuration with the certificates that it means, as inkand hands it to the relay.
  * Pure data and codec: no SQLite, no file. Immutable once made.
  *
- * A setting is a path of words and a value. Paths are text: words joined by one space, a word that holds a blank, a
- * quote or a backslash (or is empty) in double quotes with backslash escapes, as in the console:
+ * A setting is a path of words and a value. Paths are text: words joined by one space, a word that holds a blank or a
+ * quote (or is empty) in double quotes with backslash escapes, as in the console (words.h):
  *     "server default smtp listen 127.0.0.1:2525"  (presence: value "")
  *     "server default smtp max-sessions"           "1000"
  *     "server default smime exclude recipient"     "^.*@docomo\\.ne\\.jp$"   (repeatable leaf: one row a value)
@@ -28,8 +28,8 @@ struct settings {
 /* A certificate as the running configuration needs it. */
 struct certificate {
 	uint64_t id;
-	char *address;  /* as registered */
-	char **names;   /* rfc822Name of the leaf */
+	char *address; /* as registered */
+	char **names; /* rfc822Name of the leaf */
 	size_t n_names;
 	char *key_type; /* "RSA-2048", "EC-P256", "EC-P384" */
 	struct bytes key_id;

@@ -1,0 +1,227 @@
+/*
+ * The table. Keyed paths (listen, next-hop, user, intelligent-bcc, exclude header) are read with settings_names, since
+ * a key may be there for a setting below it alone; repeatable leaves are one row a value, in the operator's order.
+ */
+#include "provisioning/store/settings.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "provisioning/store/form.h"
+
+#define DAY (24 * 3600)
+#define SIZE_MAX_BYTES (INT64_C(2) << 30)
+
+const struct setting_row setting_rows[] = {
+    {"system host-name", SETTING_HOST_NAME, .help = "Name of this machine in greetings and Received (default: its own)"},
+
+    {"hsm module", SETTING_PATH, .help = "PKCS#11 module of the HSM's vendor"},
+    {"hsm token", SETTING_TEXT, .help = "Label of the token"},
+    {"hsm backend", SETTING_WORD, .choices = "engine|cryptoki", .fallback = "engine", .help = "How the token is driven"},
+    {"hsm processes", SETTING_NUMBER, .least = 1, .most = 32, .fallback = "2", .help = "HSM worker processes"},
+    {"hsm threads", SETTING_NUMBER, .least = 1, .most = 64, .fallback = "8",
+     .help = "Signing threads (sessions) of a worker; engine: at most 16"},
+    {"hsm pin-source", SETTING_PIN_SOURCE, .fallback = "operator",
+     .help = "Where the PIN comes from: hsm login, or the first line of a file"},
+    {"hsm import-minimum", SETTING_WORD, .choices = "unwrap|rewrap|create", .fallback = "rewrap",
+     .help = "Lowest way that a key may be imported by"},
+    {"hsm deadline", SETTING_DURATION, .least = 1, .most = 600, .fallback = "20s",
+     .help = "Longest time for a signature, then the mail is put off"},
+    {"hsm module-writable", SETTING_PATH, .repeatable = true, .help = "Directory that the module may write in"},
+    {"hsm module-environment <variable:name>", SETTING_TEXT, .help = "Environment variable of the module"},
+
+    {"server <server:name>", SETTING_FLAG, .help = "Server: listeners and next hops with one set of rules"},
+    {"server <server:name> smtp listen <listen:address-port>", SETTING_FLAG, .help = "Accept mail by SMTP here"},
+    {"server <server:name> smtp listen <listen:address-port> tls", SETTING_WORD, .choices = "none", .fallback = "none",
+     .help = "TLS of this listener"},
+    {"server <server:name> smtp allow-network", SETTING_PREFIX, .repeatable = true,
+     .help = "Network that may send without authentication"},
+    {"server <server:name> smtp auth", SETTING_WORD, .choices = "none|optional|required", .fallback = "none",
+     .help = "SMTP AUTH: not offered, instead of a network, or always"},
+    {"server <server:name> smtp auth-without-tls", SETTING_FLAG, .help = "Offer AUTH on connections that are not encrypted"},
+    {"server <server:name> smtp max-sessions", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
+     .help = "Sessions at once"},
+    {"server <server:name> smtp max-sessions-per-client", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "100",
+     .help = "Sessions at once of one client address"},
+    {"server <server:name> smtp max-message-size", SETTING_SIZE, .least = 1 << 10, .most = SIZE_MAX_BYTES, .fallback = "50M",
+     .help = "Largest message"},
+    {"server <server:name> smtp max-recipients", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
+     .help = "Recipients of a message"},
+    {"server <server:name> smtp max-messages-per-session", SETTING_NUMBER, .least = 1, .most = 1000000, .fallback = "10000",
+     .help = "Messages of a session"},
+    {"server <server:name> smtp max-bad-commands", SETTING_NUMBER, .least = 1, .most = 1000, .fallback = "20",
+     .help = "Faulty commands, then the session is closed"},
+    {"server <server:name> smtp idle-timeout", SETTING_DURATION, .least = 1, .most = 3600, .fallback = "5m",
+     .help = "Silence, then the session is closed"},
+    {"server <server:name> smtp session-timeout", SETTING_DURATION, .least = 1, .most = 7 * DAY, .fallback = "1h",
+     .help = "Longest session"},
+    {"server <server:name> received", SETTING_WORD, .choices = "normal|abbreviated|none", .fallback = "normal",
+     .help = "Received field that is added"},
+
+    {"server <server:name> user <user:name> password", SETTING_PASSWORD, .help = "Password of a sender (SMTP AUTH)"},
+
+    {"server <server:name> next-hop <host:next-hop>", SETTING_FLAG, .help = "Where mail is delivered to"},
+    {"server <server:name> next-hop <host:next-hop> priority", SETTING_NUMBER, .least = 0, .most = 65535, .fallback = "10",
+     .help = "Lower is tried first"},
+    {"server <server:name> delivery-connections", SETTING_NUMBER, .least = 1, .most = 1000, .fallback = "20",
+     .help = "Connections at once to a next hop"},
+
+    {"server <server:name> smime enabled", SETTING_FLAG, .help = "Sign mail with S/MIME"},
+    {"server <server:name> smime certificate", SETTING_MAIL_ADDRESS, .repeatable = true,
+     .help = "Operate the certificate of this address here"},
+    {"server <server:name> smime unsigned-sender", SETTING_WORD, .choices = "relay|refuse", .fallback = "relay",
+     .help = "Mail whose From has no certificate"},
+    {"server <server:name> smime unsignable", SETTING_WORD, .choices = "refuse|relay", .fallback = "refuse",
+     .help = "Mail that cannot be signed safely"},
+    {"server <server:name> smime exclude recipient", SETTING_REGEX, .repeatable = true,
+     .help = "Recipients that get no signature"},
+    {"server <server:name> smime exclude header <header:header-name>", SETTING_REGEX, .repeatable = true,
+     .help = "Mail with a matching field is not signed"},
+
+    {"server <server:name> intelligent-bcc <rule:name> header <header:header-name>", SETTING_REGEX, .repeatable = true,
+     .help = "Mail with a matching field is copied"},
+    {"server <server:name> intelligent-bcc <rule:name> address", SETTING_MAIL_ADDRESS,
+     .help = "Where the copy goes (never signed)"},
+
+    {"server <server:name> queue lifetime", SETTING_DURATION, .least = 60, .most = 30 * DAY, .fallback = "5d",
+     .help = "How long delivery is tried, then the mail is bounced"},
+    {"server <server:name> queue retry", SETTING_DURATIONS, .least = 1, .most = DAY, .fallback = "1m,5m,15m,1h",
+     .help = "Waits between attempts; the last one repeats"},
+};
+
+const size_t n_setting_rows = sizeof setting_rows / sizeof *setting_rows;
+
+static bool form_matches(const char *form, char **words, size_t n_words)
+{
+	struct form_word word;
+	size_t i = 0;
+
+	for (; form_next(&form, &word); i++) {
+		if (i == n_words || (!word.typed && !bytes_equal_text(word.text, words[i])))
+			return false;
+	}
+	return i == n_words;
+}
+
+const struct setting_row *setting_row_of(const char *path)
+{
+	const struct setting_row *found = NULL;
+	size_t n_words;
+	char **words = path_words(path, &n_words);
+
+	for (size_t i = 0; words != NULL && found == NULL && i < n_setting_rows; i++) {
+		if (form_matches(setting_rows[i].path, words, n_words))
+			found = &setting_rows[i];
+	}
+	path_words_free(words);
+	return found;
+}
+
+const char *setting_effective(const struct settings *settings, const char *path, ...)
+{
+	const struct setting_row *row;
+	const char *value;
+	char *wanted = NULL;
+	va_list args;
+
+	va_start(args, path);
+	if (vasprintf(&wanted, path, args) < 0)
+		wanted = mem_string("");
+	va_end(args);
+	value = settings_value(settings, "%s", wanted);
+	if (value == NULL) {
+		row = setting_row_of(wanted);
+		value = row == NULL ? NULL : row->fallback;
+	}
+	free(wanted);
+	return value;
+}
+
+static bool check_choice(const struct setting_row *row, const char *value, struct err *err)
+{
+	struct bytes rest = bytes_text(row->choices), choice;
+
+	while (form_next_choice(&rest, &choice)) {
+		if (bytes_equal_text(choice, value))
+			return true;
+	}
+	return err_set(err, ERR_INVALID, "\"%s\" is none of %s", value, row->choices);
+}
+
+static bool check_number_range(const struct setting_row *row, const char *value, struct err *err)
+{
+	long long number = strtoll(value, NULL, 10);
+
+	if (number < row->least || number > row->most)
+		return err_set(err, ERR_INVALID, "%s is not between %lld and %lld", value, (long long)row->least,
+			       (long long)row->most);
+	return true;
+}
+
+static bool check_size_range(const struct setting_row *row, const char *value, struct err *err)
+{
+	int64_t size = setting_parse_size(value);
+
+	if (size < row->least || size > row->most)
+		return err_set(err, ERR_INVALID, "%s is not between %lldK and %lldM", value, (long long)(row->least >> 10),
+			       (long long)(row->most >> 20));
+	return true;
+}
+
+static void put_duration(char *out, size_t size, int64_t seconds)
+{
+	static const struct {
+		int64_t seconds;
+		char unit;
+	} units[] = {{DAY, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	size_t i = 0;
+
+	while (seconds % units[i].seconds != 0)
+		i++;
+	snprintf(out, size, "%lld%c", (long long)(seconds / units[i].seconds), units[i].unit);
+}
+
+static bool check_duration_range(const struct setting_row *row, const char *value, struct err *err)
+{
+	int64_t ms = setting_parse_duration_ms(value);
+	char least[24], most[24];
+
+	if (ms >= row->least * 1000 && ms <= row->most * 1000)
+		return true;
+	put_duration(least, sizeof least, row->least);
+	put_duration(most, sizeof most, row->most);
+	return err_set(err, ERR_INVALID, "%s is not between %s and %s", value, least, most);
+}
+
+static bool check_durations(const struct setting_row *row, const char *value, struct err *err)
+{
+	char *list = mem_string(value), *rest = list, *item;
+	bool valid = true;
+
+	while (valid && (item = strsep(&rest, ",")) != NULL)
+		valid = setting_type_check(SETTING_DURATION, item, err) && check_duration_range(row, item, err);
+	free(list);
+	return valid;
+}
+
+bool setting_check_value(const struct setting_row *row, const char *value, struct err *err)
+{
+	if (!setting_type_check(row->type, value, err))
+		return false;
+	switch (row->type) {
+	case SETTING_WORD:
+		return check_choice(row, value, err);
+	case SETTING_NUMBER:
+		return check_number_range(row, value, err);
+	case SETTING_SIZE:
+		return check_size_range(row, value, err);
+	case SETTING_DURATION:
+		return check_duration_range(row, value, err);
+	case SETTING_DURATIONS:
+		return check_durations(row, value, err);
+	default:
+		return true;
+	}
+}
