@@ -1,0 +1,16 @@
+/*
+ * Proof that a private key on the token belongs to a public key: the token signs a random nonce, OpenSSL verifies. RSA
+ * (CKM_RSA_PKCS, else CKM_SHA256_RSA_PKCS) and EC (CKM_ECDSA). The nonce is prefixed with a text, so that what is signed
+ * can be nothing else.
+ */
+#ifndef INKAN_HSM_TOKEN_PROOF_H
+#define INKAN_HSM_TOKEN_PROOF_H
+
+#include <openssl/evp.h>
+
+#include "hsm/token/module.h"
+
+/* ERR_INTEGRITY: the signature was made, but is not of that key; else the token's own error. */
+bool key_prove(const struct session *session, unsigned long key, EVP_PKEY *public_key, struct err *err) MUST_USE;
+
+#endif
