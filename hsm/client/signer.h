@@ -28,7 +28,7 @@ void signer_free(struct signer *signer); /* open requests are dropped without a 
 /* A (new) connection to worker number `worker` with `threads` signing threads. Takes the descriptor. */
 void signer_attach(struct signer *signer, unsigned worker, int fd, unsigned threads);
 
-/* Locked: requests fail at once with SIGNER_LOCKED, also those that wait. `why` is copied. */
+/* Locked: requests fail at once with SIGNER_LOCKED, also those that wait (called from the loop). `why` is copied. */
 void signer_set_locked(struct signer *signer, bool locked, const char *why);
 
 /* request->id and budget_ms are set here. deadline_ms is of clock_monotonic_ms. Returns the id for signer_cancel. */
@@ -43,6 +43,7 @@ struct signer_state {
 	uint64_t signed_total;
 	uint64_t failed_total;
 	uint64_t resubmitted_total;
+	uint64_t late_total; /* answers that came when their request was over: dropped */
 };
 struct signer_state signer_state(const struct signer *signer);
 
