@@ -103,6 +103,8 @@ void initialize_task_encode(struct buf *out, const struct initialize_task *task)
 bool initialize_task_decode(struct msg *msg, struct initialize_task *task, struct err *err) MUST_USE;
 void initialize_task_clear(struct initialize_task *task);
 
+void certificate_facts_clear(struct certificate_facts *facts);
+
 void import_task_encode(struct buf *out, const struct import_task *task);
 bool import_task_decode(struct msg *msg, struct import_task *task, struct err *err) MUST_USE;
 void import_task_clear(struct import_task *task);
