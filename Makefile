@@ -108,10 +108,45 @@ $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
+SCENARIOS := $(wildcard tests/scenario/*_test.py)
+
+check: ## run every test (as root it installs the packages that are missing)
+	@image/install-packages build run test
+	@$(MAKE) --no-print-directory check-installed
+
+check-installed: all unit-tests token-tests
+	@tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(CRASH_TESTS) $(SCENARIOS)
+
+check-unit: unit-tests ## run the unit tests alone
+	@tests/run $(UNIT_TESTS)
+
+demo: ## show the main job end to end on SoftHSM
+	@image/install-packages build run test
+	@mkdir -p $(BUILD)
+	@$(MAKE) --no-print-directory all >$(BUILD)/demo.log 2>&1 || { cat $(BUILD)/demo.log; exit 1; }
+	@tests/demo
+
+sanitize: ## unit and token tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@image/install-packages build run test lint
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CC=clang SANITIZE=address,undefined OPTIMISE='-O1 -g' sanitize-installed
+
+sanitize-installed: unit-tests token-tests
+	@tests/run $(UNIT_TESTS) $(TOKEN_TESTS)
+
+lint: ## clang without warnings, clang-format, cppcheck, man pages
+	@image/install-packages build run lint
+	@tests/lint
+
+install: all ## install below DESTDIR PREFIX
+	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/inkan
+	ln -sf ../lib/inkan/inkand ../lib/inkan/inkan $(DESTDIR)$(PREFIX)/sbin/
+	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8 provisioning/*/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
-.PHONY: all unit-tests help clean
+.PHONY: all unit-tests token-tests check check-installed check-unit demo sanitize sanitize-installed lint install help clean

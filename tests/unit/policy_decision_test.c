@@ -1,0 +1,195 @@
+/*
+ * The decision, as a table: what a message is, and what is said of each recipient. One server is configured as a
+ * new one is (carrier patterns, Content-Type exclusion), with three certificates: valid, expired, not yet valid.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "appliance/relay/policy/decision.h"
+#include "appliance/relay/policy/pattern.h"
+#include "provisioning/store/settings.h"
+#include "tests/unit/test.h"
+
+#define NOW 1800000000
+#define MAX_RECIPIENTS 4
+
+static void add_certificate(struct snapshot *snapshot, uint64_t id, const char *address, int64_t from, int64_t to)
+{
+	struct certificate *certificate;
+
+	snapshot->certificates =
+	    mem_resize(snapshot->certificates, snapshot->n_certificates + 1, sizeof *snapshot->certificates);
+	certificate = &snapshot->certificates[snapshot->n_certificates++];
+	*certificate = (struct certificate){
+	    .id = id, .address = mem_string(address), .key_type = mem_string("RSA-2048"), .not_before = from, .not_after = to};
+	settings_add(&snapshot->settings, "server s smime certificate", address);
+}
+
+static struct config *configured(const char *path, const char *value)
+{
+	struct snapshot *snapshot = snapshot_new();
+	struct config *config;
+	struct err err;
+
+	settings_add_server_defaults(&snapshot->settings, "s");
+	settings_add(&snapshot->settings, "server s smime enabled", "");
+	add_certificate(snapshot, 1, "alice@example.com", NOW - 10, NOW + 10);
+	add_certificate(snapshot, 2, "old@example.com", NOW - 10, NOW - 1);
+	add_certificate(snapshot, 3, "early@example.com", NOW + 1, NOW + 10);
+	if (path != NULL)
+		settings_add(&snapshot->settings, path, value);
+	config = config_new(snapshot, &err);
+	CHECK_OK(config != NULL, &err);
+	return config;
+}
+
+struct test_message {
+	const char *name;
+	const char *path, *value; /* one more setting */
+	const char *header;
+	const char *recipients[MAX_RECIPIENTS];
+	enum mime_presigned presigned;
+	enum mime_verdict verdict;
+	/* expected */
+	const char *reply; /* "451 - text": NULL is accepted */
+	const char *outcome; /* a letter a recipient: S signed, P plain */
+	const char *rule;    /* part of the first recipient's */
+};
+
+static const struct test_message messages[] = {
+    {.name = "signed", .header = "From: Alice <alice@example.com>\r\n\r\n", .recipients = {"b@example.net"}, .outcome = "S",
+     .rule = "smime certificate alice@example.com"},
+    {.name = "domain case does not matter", .header = "From: alice@EXAMPLE.com\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "S"},
+    {.name = "local part in other case signs, noted", .header = "From: Alice@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .outcome = "S"},
+    {.name = "no certificate", .header = "From: bob@example.com\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "P",
+     .rule = "smime unsigned-sender relay (no certificate)"},
+    {.name = "no certificate, refused", .path = "server s smime unsigned-sender", .value = "refuse",
+     .header = "From: bob@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .reply = "550 5.7.1 No S/MIME certificate for bob@example.com"},
+    {.name = "a longer local part is another address", .header = "From: xalice@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .outcome = "P"},
+    {.name = "expired", .header = "From: old@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .reply = "451  S/MIME certificate is expired"},
+    {.name = "expired, but nobody would be signed", .header = "From: old@example.com\r\n\r\n",
+     .recipients = {"b@docomo.ne.jp"}, .outcome = "P"},
+    {.name = "expired, one would be signed", .header = "From: old@example.com\r\n\r\n",
+     .recipients = {"b@docomo.ne.jp", "c@x.y"}, .reply = "451  S/MIME certificate is expired"},
+    {.name = "not valid yet", .header = "From: early@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .reply = "451 4.7.0 S/MIME certificate is not valid yet"},
+    {.name = "carriers are plain, others signed", .header = "From: alice@example.com\r\n\r\n",
+     .recipients = {"a..b@docomo.ne.jp", "c@example.net", "d.@ezweb.ne.jp", "e@docomo.ne.jp.example.com"}, .outcome = "PSPS",
+     .rule = "smime exclude recipient "},
+    {.name = "carrier subdomain", .header = "From: alice@example.com\r\n\r\n", .recipients = {"a@mail.docomo.ne.jp"},
+     .outcome = "P"},
+    {.name = "already signed with proof", .header = "From: alice@example.com\r\nContent-Type: multipart/signed; x=y\r\n\r\n",
+     .recipients = {"b@x.y"}, .presigned = MIME_PRESIGNED_SMIME, .outcome = "P", .rule = "smime exclude header Content-Type"},
+    {.name = "already signed by label alone", .header = "From: alice@example.com\r\nContent-Type: multipart/signed; x=y\r\n\r\n",
+     .recipients = {"b@x.y"}, .outcome = "S"},
+    {.name = "encrypted with proof", .header = "From: alice@example.com\r\nContent-Type: application/pkcs7-mime\r\n\r\n",
+     .recipients = {"b@x.y"}, .presigned = MIME_PRESIGNED_CMS, .outcome = "P"},
+    {.name = "header of the operator", .path = "server s smime exclude header X-No-Sign", .value = "^yes$",
+     .header = "From: alice@example.com\r\nx-no-sign:\r\n yes\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "P",
+     .rule = "smime exclude header X-No-Sign ^yes$"},
+    {.name = "header of the operator does not match", .path = "server s smime exclude header X-No-Sign", .value = "^yes$",
+     .header = "From: alice@example.com\r\nX-No-Sign: no\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "S"},
+    {.name = "two From fields", .header = "From: alice@example.com\r\nFrom: bob@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .reply = "550 5.7.1 Message has "},
+    {.name = "two mailboxes", .header = "From: alice@example.com, bob@example.com\r\n\r\n", .recipients = {"b@x.y"},
+     .outcome = "P", .rule = "smime unsigned-sender relay ("},
+    {.name = "no From", .header = "Subject: x\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "P"},
+    {.name = "unsignable", .header = "From: alice@example.com\r\n\r\n", .recipients = {"b@x.y"}, .verdict = MIME_UNSIGNABLE,
+     .reply = "554 5.6.3 Message cannot be signed: test reason"},
+    {.name = "unsignable, relayed", .path = "server s smime unsignable", .value = "relay",
+     .header = "From: alice@example.com\r\n\r\n", .recipients = {"b@x.y"}, .verdict = MIME_UNSIGNABLE, .outcome = "P",
+     .rule = "smime unsignable relay (test reason)"},
+    {.name = "unsignable for excluded recipients only", .header = "From: alice@example.com\r\n\r\n",
+     .recipients = {"b@docomo.ne.jp"}, .verdict = MIME_UNSIGNABLE, .outcome = "P"},
+    {.name = "an expression that runs away", .path = "server s smime exclude recipient", .value = "^(a+)+$",
+     .header = "From: alice@example.com\r\n\r\n", .recipients = {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@x.y"},
+     .reply = "451 4.3.5 Expression \"^(a+)+$\" of this server takes too long"},
+};
+
+static void check_outcome(const struct test_message *message, const struct decision *decision)
+{
+	char reply[2 * ERR_TEXT_MAX], outcome[MAX_RECIPIENTS + 1] = "";
+
+	snprintf(reply, sizeof reply, "%d %s %s", decision->refuse_code, decision->refuse_enhanced, decision->refuse_text);
+	if (message->reply != NULL) {
+		CHECK_CONTAINS(reply, message->reply);
+		return;
+	}
+	CHECK_INT(decision->refuse_code, 0);
+	for (size_t i = 0; i < decision->n_recipients; i++)
+		outcome[i] = decision->recipients[i].sign ? 'S' : 'P';
+	CHECK_TEXT(outcome, message->outcome);
+	CHECK_INT(decision->certificate != NULL, strchr(message->outcome, 'S') != NULL);
+	if (message->rule != NULL)
+		CHECK_CONTAINS(decision->recipients[0].rule, message->rule);
+}
+
+static void decide(const struct test_message *message)
+{
+	struct config *config = configured(message->path, message->value);
+	struct mime_scan *scan = mime_scan_new();
+	struct decision decision;
+	struct decision_facts facts = {.presigned = message->presigned, .verdict = message->verdict,
+				       .unsignable_reason = "test reason", .now = NOW};
+	char *address = NULL;
+
+	mime_scan_feed(scan, bytes_text(message->header));
+	mime_scan_feed(scan, bytes_text("body\r\n"));
+	mime_scan_finish(scan);
+	facts.server = config_find_server(config, "s");
+	facts.header = mime_scan_header(scan);
+	facts.from = mime_header_from(facts.header, &address);
+	facts.from_address = address;
+	facts.recipients = message->recipients;
+	while (facts.n_recipients < MAX_RECIPIENTS && message->recipients[facts.n_recipients] != NULL)
+		facts.n_recipients++;
+	decision_make(&facts, &decision);
+	check_outcome(message, &decision);
+	decision_clear(&decision);
+	free(address);
+	mime_scan_free(scan);
+	config_unref(config);
+}
+
+static void every_message_is_decided(void)
+{
+	for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
+		test_case("%s", messages[i].name);
+		decide(&messages[i]);
+	}
+}
+
+static void without_smime_nothing_is_signed(void)
+{
+	static const char *const recipients[] = {"b@x.y"};
+	struct snapshot *snapshot = snapshot_new();
+	struct decision decision;
+	struct config *config;
+	struct err err;
+	struct decision_facts facts = {.recipients = recipients, .n_recipients = 1, .from = MIME_FROM_SEVERAL_FIELDS, .now = NOW};
+
+	settings_add_server_defaults(&snapshot->settings, "s");
+	add_certificate(snapshot, 1, "alice@example.com", NOW - 10, NOW + 10);
+	config = config_new(snapshot, &err);
+	if (!CHECK_OK(config != NULL, &err))
+		return;
+	facts.server = config_find_server(config, "s");
+	decision_make(&facts, &decision);
+	CHECK_INT(decision.refuse_code, 0);
+	CHECK_INT(decision.n_signed, 0);
+	CHECK_TEXT(decision.recipients[0].rule, "smime not enabled");
+	decision_clear(&decision);
+	config_unref(config);
+}
+
+int main(void)
+{
+	TEST(every_message_is_decided);
+	TEST(without_smime_nothing_is_signed);
+	return test_finish();
+}
