@@ -43,7 +43,7 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> smtp auth-without-tls", SETTING_FLAG, .help = "Offer AUTH on connections that are not encrypted"},
     {"server <server:name> smtp max-sessions", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
      .help = "Sessions at once"},
-    {"server <server:name> smtp max-sessions-per-client", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "100",
+    {"server <server:name> smtp max-sessions-per-client", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
      .help = "Sessions at once of one client address"},
     {"server <server:name> smtp max-message-size", SETTING_SIZE, .least = 1 << 10, .most = SIZE_MAX_BYTES, .fallback = "50M",
      .help = "Largest message"},

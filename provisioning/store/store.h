@@ -1,0 +1,230 @@
+/*
+ * inkan.db: revisions of the configuration, certificates, accounts and the audit trail. Domain verbs over SQLite, whose
+ * types stay in this folder (WAL, synchronous=FULL: what a call has reported as done survives a power cut).
+ *
+ * One handle belongs to one thread. Several processes may hold one each: a call waits up to STORE_BUSY_MS for another's
+ * transaction, then fails with ERR_UNAVAILABLE. Every verb is a transaction of its own. Strings and arrays of results
+ * belong to the caller, who releases them with the matching _clear.
+ */
+#ifndef INKAN_STORE_STORE_H
+#define INKAN_STORE_STORE_H
+
+#include "provisioning/store/snapshot.h"
+
+#define STORE_FILE "inkan.db"
+#define STORE_BUSY_MS 5000
+#define STORE_REVISIONS_KEPT 100
+
+struct store;
+
+enum store_mode {
+	STORE_READ_WRITE, /* the console: makes the database when there is none */
+	STORE_READ_ONLY /* inkand: ERR_NOT_FOUND when there is none; no verb below that changes may be called */
+};
+
+/*
+ * Opens DIRECTORY/inkan.db (0600) and brings an older schema up to this one, in one transaction, in either mode.
+ * ERR_INVALID: the schema is newer than this program.
+ */
+struct store *store_open(const char *directory, enum store_mode mode, struct err *err);
+void store_close(struct store *store); /* NULL is fine */
+
+/* ---- accounts ---- */
+
+enum account_role { ROLE_ADMINISTRATOR = 1, ROLE_OPERATOR = 2, ROLE_AUDITOR = 4 };
+
+const char *account_role_name(enum account_role role);
+bool account_role_parse(const char *name, enum account_role *role);
+
+struct account {
+	char *name;
+	enum account_role role;
+	int64_t created_ms;
+	char *created_by; /* "" for the first one */
+};
+
+struct accounts {
+	struct account *items;
+	size_t count;
+};
+
+void account_clear(struct account *account);
+void accounts_clear(struct accounts *accounts);
+
+bool store_accounts(struct store *store, struct accounts *accounts, struct err *err) MUST_USE; /* by name */
+
+/* ERR_EXISTS: the name is taken. The password is hashed here; password.h has its limits. */
+bool store_account_add(struct store *store, const char *name, enum account_role role, const char *password, const char *by,
+		       struct err *err) MUST_USE;
+bool store_account_set_password(struct store *store, const char *name, const char *password, struct err *err) MUST_USE;
+
+/* With its candidate. ERR_DENIED: it is the last administrator. */
+bool store_account_delete(struct store *store, const char *name, struct err *err) MUST_USE;
+
+/*
+ * Checks a password. ERR_DENIED: wrong, or no such account (the same text and time). After ACCOUNT_FREE_FAILURES failures
+ * in a row each further one makes the account wait twice as long, up to ACCOUNT_WAIT_MAX_MS; while it waits the answer is
+ * ERR_LIMIT, whatever the password. `now_ms` is wall time.
+ */
+#define ACCOUNT_FREE_FAILURES 3
+#define ACCOUNT_WAIT_MAX_MS 60000
+bool store_account_verify(struct store *store, const char *name, const char *password, int64_t now_ms, enum account_role *role,
+			  struct err *err) MUST_USE;
+
+/* ---- certificates ---- */
+
+enum certificate_state {
+	CERTIFICATE_CURRENT = 1, /* what its address means at the next commit */
+	CERTIFICATE_SUPERSEDED = 2 /* an earlier one of the address; its key is still on the token */
+};
+
+struct stored_certificate {
+	struct certificate certificate; /* its id is given by the store */
+	char *subject, *issuer, *serial, *fingerprint;
+	char *rung; /* how the key came to the token */
+	bool sensitive, extractable, local, always_sensitive, never_extractable; /* CKA_*, read back after the import */
+	struct bytes sealed_password; /* owned; empty: not kept */
+	char *imported_by;
+	int64_t imported_ms;
+	enum certificate_state state;
+};
+
+struct stored_certificates {
+	struct stored_certificate *items;
+	size_t count;
+};
+
+void stored_certificate_clear(struct stored_certificate *certificate);
+void stored_certificates_clear(struct stored_certificates *certificates);
+
+/*
+ * Registers a certificate as the current one of its address; the one before becomes superseded. With `renewal` there must
+ * be one before (ERR_NOT_FOUND), without it there must be none (ERR_EXISTS). Takes effect at the next commit.
+ */
+bool store_certificate_add(struct store *store, const struct stored_certificate *certificate, bool renewal, uint64_t *id,
+			   struct err *err) MUST_USE;
+
+/* Of one address, or of all when it is NULL: by address, the current one first, then the newest. None is no error. */
+bool store_certificates(struct store *store, const char *address, struct stored_certificates *certificates,
+			struct err *err) MUST_USE;
+
+/* Forgets the row. That nothing operates it and that its key has left the token is the caller's business. */
+bool store_certificate_delete(struct store *store, uint64_t id, struct err *err) MUST_USE;
+
+/* ---- revisions ---- */
+
+/* Which certificate an address means in a revision. */
+struct certificate_choice {
+	char *address;
+	uint64_t certificate;
+};
+
+struct certificate_choices {
+	struct certificate_choice *items;
+	size_t count;
+};
+
+void certificate_choices_add(struct certificate_choices *choices, const char *address, uint64_t certificate);
+const uint64_t *certificate_choices_find(const struct certificate_choices *choices, const char *address); /* or NULL */
+void certificate_choices_clear(struct certificate_choices *choices);
+
+struct revision {
+	uint64_t number; /* 0: none yet, the empty configuration */
+	uint64_t base; /* the running one when it was made */
+	char *by;
+	char *comment;
+	int64_t created_ms;
+	struct settings settings;
+	struct certificate_choices choices;
+};
+
+struct revisions {
+	struct revision *items; /* without settings and choices */
+	size_t count;
+};
+
+void revision_clear(struct revision *revision);
+void revisions_clear(struct revisions *revisions);
+
+bool store_running(struct store *store, uint64_t *revision, struct err *err) MUST_USE; /* 0: nothing was committed yet */
+
+/* Revision `number`, or the running one for 0. ERR_NOT_FOUND: no such revision, or no longer kept. */
+bool store_revision(struct store *store, uint64_t number, struct revision *revision, struct err *err) MUST_USE;
+
+/* Committed revisions, the running one first, then backwards: the index is the N of `rollback N`. */
+bool store_revisions(struct store *store, struct revisions *revisions, struct err *err) MUST_USE;
+
+/*
+ * The certificate that each `server * smime certificate ADDRESS` means: the pinned one while it is registered, else the
+ * current one. ERR_NOT_FOUND names the server and the address that has none.
+ */
+bool store_resolve_certificates(struct store *store, const struct settings *settings, const struct certificate_choices *pins,
+				struct certificate_choices *choices, struct err *err) MUST_USE;
+
+/*
+ * A commit in three steps, since inkand reads the proposed revision in a process of its own: propose it, have it
+ * applied, then accept or withdraw it. A proposed revision is in no list until it is accepted.
+ * Accepting makes it the running one, makes its choices the current certificates, ends the account's candidate and drops
+ * revisions beyond STORE_REVISIONS_KEPT. ERR_EXISTS: another revision than `base` runs by now.
+ */
+bool store_revision_propose(struct store *store, const struct revision *revision, uint64_t *number, struct err *err) MUST_USE;
+bool store_revision_accept(struct store *store, uint64_t number, struct err *err) MUST_USE;
+bool store_revision_withdraw(struct store *store, uint64_t number, struct err *err) MUST_USE;
+
+/* The configuration of a revision (0: the running one, or an empty one) with the certificates it means. */
+struct snapshot *store_snapshot(struct store *store, uint64_t revision, struct err *err);
+
+/* ---- candidates: the configuration that an account is editing ---- */
+
+struct candidate {
+	uint64_t base; /* the revision that ran when it began */
+	struct settings settings;
+	struct certificate_choices pins; /* after a rollback: certificates to go back to */
+};
+
+void candidate_clear(struct candidate *candidate);
+
+/* *exists false: the account edits nothing, and *candidate is a fresh copy of the running configuration. */
+bool store_candidate(struct store *store, const char *account, struct candidate *candidate, bool *exists,
+		     struct err *err) MUST_USE;
+bool store_candidate_save(struct store *store, const char *account, const struct candidate *candidate, struct err *err) MUST_USE;
+bool store_candidate_discard(struct store *store, const char *account, struct err *err) MUST_USE;
+
+/*
+ * Where an address's certificate is in operation: calls for each `server * smime certificate ADDRESS` of the running
+ * configuration and of every candidate. The first one found is described in *where ("server default of the running
+ * configuration"; free() it), or NULL.
+ */
+bool store_certificate_operated(struct store *store, const char *address, char **where, struct err *err) MUST_USE;
+
+/* ---- audit ---- */
+
+struct audit_entry {
+	uint64_t number;
+	int64_t time_ms;
+	char *who; /* account, or "" before a login */
+	char *from; /* terminal or address */
+	char *what; /* the command, secrets replaced */
+	char *result; /* "ok" or why not */
+};
+
+struct audit_entries {
+	struct audit_entry *items;
+	size_t count;
+};
+
+void audit_entries_clear(struct audit_entries *entries);
+
+/*
+ * Appends a row whose hash is SHA-256 over the hash of the row before (32 zero octets for the first) and the msg.h
+ * encoding of: u64 number, i64 time, and the four texts in the order above. number and time are set here.
+ */
+bool store_audit_add(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;
+
+/* The last `most` rows, oldest first. */
+bool store_audit_list(struct store *store, size_t most, struct audit_entries *entries, struct err *err) MUST_USE;
+
+/* Follows the chain from the first row. ERR_INTEGRITY names the first row that was changed, removed or put in. */
+bool store_audit_verify(struct store *store, struct err *err) MUST_USE;
+
+#endif
