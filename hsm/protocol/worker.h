@@ -4,6 +4,7 @@
  *
  * sign:      inkand sends START, then CHANNEL (again whenever the relay restarts) and CERTIFICATES (after a commit).
  *            The worker logs in once, loads its keys, answers READY, or FAILED and exits with the exit code of its class.
+ *            CERTIFICATES is answered with READY too, once the new list is in use: the relay gets the revision after that.
  * provision: inkand sends START with the descriptor of the console's task connection (provision.h), the child does that
  *            one task, and exits.
  */

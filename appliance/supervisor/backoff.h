@@ -1,0 +1,21 @@
+/*
+ * How long a program that ended waits before it is started again: half a second at first, doubling to a minute, from
+ * the start again after it ran for a minute. Pure.
+ */
+#ifndef INKAN_SUPERVISOR_BACKOFF_H
+#define INKAN_SUPERVISOR_BACKOFF_H
+
+#include <stdint.h>
+
+#define BACKOFF_FIRST_MS 500
+#define BACKOFF_LONGEST_MS 60000
+#define BACKOFF_HEALTHY_MS 60000
+
+struct backoff {
+	unsigned failures; /* in a row */
+};
+
+/* It ended after running for `ran_ms` (0 when it never became ready): the milliseconds to wait now. */
+int64_t backoff_next(struct backoff *backoff, int64_t ran_ms);
+
+#endif

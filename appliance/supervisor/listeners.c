@@ -1,0 +1,242 @@
+#include "appliance/supervisor/listeners.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- what is wanted ---- */
+
+static bool names_contain(char *const *names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void append_name(char ***names, size_t *count, const char *name)
+{
+	*names = mem_resize(*names, *count + 2, sizeof **names);
+	(*names)[(*count)++] = mem_string(name);
+	(*names)[*count] = NULL;
+}
+
+static bool append_listens_of(const struct settings *settings, const char *server, char ***all, size_t *n_all, struct err *err)
+{
+	size_t count;
+	char **names = settings_names(settings, &count, "server %s smtp listen", server);
+	bool distinct = true;
+
+	for (size_t i = 0; i < count && distinct; i++) {
+		distinct = !names_contain(*all, *n_all, names[i]);
+		if (distinct)
+			append_name(all, n_all, names[i]);
+		else
+			err_set(err, ERR_EXISTS, "server %s smtp listen %s: another server listens there", server, names[i]);
+	}
+	path_words_free(names);
+	return distinct;
+}
+
+char **listeners_wanted(const struct settings *settings, struct err *err)
+{
+	size_t n_servers, n_all = 0;
+	char **servers = settings_names(settings, &n_servers, "server");
+	char **all = mem_new_array(1, sizeof *all);
+	bool distinct = true;
+
+	for (size_t i = 0; i < n_servers && distinct; i++)
+		distinct = append_listens_of(settings, servers[i], &all, &n_all, err);
+	path_words_free(servers);
+	if (distinct)
+		return all;
+	path_words_free(all);
+	return NULL;
+}
+
+/* ---- sockets ---- */
+
+struct endpoint {
+	struct sockaddr_storage address;
+	socklen_t len;
+	uint16_t port;
+};
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end != '\0' || value == 0 || value > UINT16_MAX)
+		return false;
+	*port = (uint16_t)value;
+	return true;
+}
+
+static bool endpoint_of_host(const char *host, uint16_t port, bool v6, struct endpoint *endpoint)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, v6 ? (void *)&in6.sin6_addr : (void *)&in.sin_addr) != 1)
+		return false;
+	*endpoint = (struct endpoint){.len = v6 ? sizeof in6 : sizeof in, .port = port};
+	memcpy(&endpoint->address, v6 ? (void *)&in6 : (void *)&in, endpoint->len);
+	return true;
+}
+
+static bool endpoint_parse(const char *text, struct endpoint *endpoint, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	bool v6 = text[0] == '[', parsed = false;
+	uint16_t port;
+
+	if (colon != NULL && parse_port(colon + 1, &port) && (!v6 || (colon - text >= 2 && colon[-1] == ']'))) {
+		char *host = mem_string_n(text + (v6 ? 1 : 0), (size_t)(colon - text) - (v6 ? 2 : 0));
+
+		parsed = endpoint_of_host(host, port, v6, endpoint);
+		free(host);
+	}
+	return parsed ? true : err_set(err, ERR_INVALID, "%s is not an ADDRESS:PORT", text);
+}
+
+static void set_option(int fd, int level, int option, int value)
+{
+	(void)setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/*
+ * A commit may go from 0.0.0.0:25 to 192.0.2.1:25, which the kernel refuses while the first listens. Sockets that both
+ * have SO_REUSEPORT may overlap, so our own ones of that port get it for as long as the bind takes.
+ */
+static void let_own_port_overlap(const struct listeners *have, uint16_t port, bool overlap)
+{
+	struct endpoint endpoint;
+
+	for (size_t i = 0; i < have->count; i++)
+		if (endpoint_parse(have->items[i].address, &endpoint, NULL) && endpoint.port == port)
+			set_option(have->items[i].fd, SOL_SOCKET, SO_REUSEPORT, overlap);
+}
+
+static bool bind_overlapping(const struct listeners *have, int fd, const struct endpoint *endpoint)
+{
+	bool bound;
+	int why;
+
+	let_own_port_overlap(have, endpoint->port, true);
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	bound = bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->len) == 0 && listen(fd, LISTENER_BACKLOG) == 0;
+	why = errno;
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+	let_own_port_overlap(have, endpoint->port, false);
+	errno = why;
+	return bound;
+}
+
+static bool bind_and_listen(const struct listeners *have, int fd, const struct endpoint *endpoint)
+{
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (endpoint->address.ss_family == AF_INET6)
+		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
+		return true;
+	return errno == EADDRINUSE && bind_overlapping(have, fd, endpoint);
+}
+
+static bool listener_open(const struct listeners *have, const char *address, int *out, struct err *err)
+{
+	struct endpoint endpoint;
+	int fd;
+
+	if (!endpoint_parse(address, &endpoint, err))
+		return false;
+	fd = socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_errno(err, "socket");
+	if (!bind_and_listen(have, fd, &endpoint)) {
+		err_errno(err, "cannot listen on %s", address);
+		close(fd);
+		return false;
+	}
+	*out = fd;
+	return true;
+}
+
+/* ---- sets ---- */
+
+static const struct listener *find(const struct listeners *listeners, const char *address)
+{
+	for (size_t i = 0; i < listeners->count; i++)
+		if (strcmp(listeners->items[i].address, address) == 0)
+			return &listeners->items[i];
+	return NULL;
+}
+
+static void add(struct listeners *listeners, struct listener listener)
+{
+	listeners->items = mem_resize(listeners->items, listeners->count + 1, sizeof *listeners->items);
+	listeners->items[listeners->count++] = listener;
+}
+
+bool listeners_bind_new(const struct listeners *have, char *const *wanted, struct listeners *added, struct err *err)
+{
+	struct listeners opened = {0};
+
+	for (size_t i = 0; wanted[i] != NULL; i++) {
+		int fd = -1;
+
+		if (find(have, wanted[i]) != NULL)
+			continue;
+		if (!listener_open(have, wanted[i], &fd, err)) {
+			listeners_clear(&opened);
+			return false;
+		}
+		add(&opened, (struct listener){.address = mem_string(wanted[i]), .fd = fd});
+	}
+	*added = opened;
+	return true;
+}
+
+static void listener_close(struct listener *listener)
+{
+	close(listener->fd);
+	free(listener->address);
+}
+
+static size_t count_names(char *const *names)
+{
+	size_t count = 0;
+
+	while (names[count] != NULL)
+		count++;
+	return count;
+}
+
+void listeners_adopt(struct listeners *have, struct listeners *added, char *const *wanted)
+{
+	size_t kept = 0, n_wanted = count_names(wanted);
+
+	for (size_t i = 0; i < have->count; i++) {
+		if (names_contain(wanted, n_wanted, have->items[i].address))
+			have->items[kept++] = have->items[i];
+		else
+			listener_close(&have->items[i]);
+	}
+	have->count = kept;
+	for (size_t i = 0; i < added->count; i++)
+		add(have, added->items[i]);
+	free(added->items);
+	*added = (struct listeners){0};
+}
+
+void listeners_clear(struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->count; i++)
+		listener_close(&listeners->items[i]);
+	free(listeners->items);
+	*listeners = (struct listeners){0};
+}

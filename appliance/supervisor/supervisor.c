@@ -1,0 +1,180 @@
+#include "appliance/supervisor/supervisor.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "appliance/base/clock.h"
+#include "appliance/base/log.h"
+#include "appliance/supervisor/state_directory.h"
+#include "appliance/supervisor/supervisor_private.h"
+
+bool supervisor_locked(const struct supervisor *supervisor, const char **why)
+{
+	static const char *const reasons[] = {[PIN_NONE] = "no operator has logged in to the HSM",
+					      [PIN_TRIED] = "the login to the HSM is under way",
+					      [PIN_HELD] = "",
+					      [PIN_REJECTED] = "the token rejected the PIN"};
+	const struct pin *pin = &supervisor->pin;
+	bool locked = pin->state != PIN_HELD && workers_ready(supervisor) == 0;
+
+	*why = !locked ? "" : pin->error[0] != '\0' ? pin->error : reasons[pin->state];
+	return locked;
+}
+
+struct child *supervisor_spawn(struct supervisor *supervisor, const char *program, const char *role, int death_signal,
+			       const struct child_events *events, struct err *err)
+{
+	const struct supervisor_options *options = supervisor->options;
+	bool relay = role == NULL;
+	char *path = mem_format("%s/%s", options->programs, program);
+	const char *relay_arguments[] = {program, "-C", options->state, "--log", options->log_format, NULL};
+	const char *hsm_arguments[] = {program, role, "--log", options->log_format, NULL};
+	struct child_program start = {
+	    .path = path,
+	    .arguments = relay ? relay_arguments : hsm_arguments,
+	    .run_as = relay ? options->relay : options->hsm,
+	    .death_signal = death_signal,
+	};
+	struct child *child = child_spawn(supervisor->base, &start, events, err);
+
+	free(path);
+	return child;
+}
+
+/* ---- stopping ---- */
+
+void supervisor_stop(struct supervisor *supervisor)
+{
+	if (supervisor->stopping)
+		return;
+	log_info("stopping", LOG_NUMBER("pid", getpid()));
+	supervisor->stopping = true;
+	apply_cancel(supervisor);
+	tasks_stop(supervisor);
+	workers_cancel_starts(supervisor);
+	relay_stop(supervisor);
+	supervisor_child_gone(supervisor);
+}
+
+/* Mail stops coming in before the workers go, so that what is being signed can be finished. */
+void supervisor_child_gone(struct supervisor *supervisor)
+{
+	if (!supervisor->stopping || relay_has_process(supervisor))
+		return;
+	workers_stop(supervisor);
+	if (workers_alive(supervisor) == 0 && tasks_alive(supervisor) == 0)
+		event_base_loopexit(supervisor->base, NULL);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)what;
+	log_info("stop.asked", LOG_TEXT("by", number == SIGTERM ? "SIGTERM" : "SIGINT"));
+	supervisor_stop(arg);
+}
+
+/* ---- starting ---- */
+
+static void start_children(struct supervisor *supervisor)
+{
+	relay_start(supervisor);
+	login_from_file(supervisor);
+}
+
+/* The configuration that runs was checked when it was committed; an address that has gone since must not keep the rest down. */
+static void bind_listeners(struct supervisor *supervisor)
+{
+	struct err err;
+
+	for (char **wanted = supervisor->running->listens; *wanted != NULL; wanted++) {
+		char *one[] = {*wanted, NULL};
+		struct listeners added;
+
+		if (listeners_bind_new(&supervisor->listeners, one, &added, &err))
+			listeners_adopt(&supervisor->listeners, &added, supervisor->running->listens);
+		else
+			log_error("listen", LOG_ERR(&err));
+	}
+}
+
+static bool begin(struct supervisor *supervisor, struct err *err)
+{
+	supervisor->running = configuration_load(supervisor->options->state, CONFIGURATION_RUNNING, err);
+	if (supervisor->running == NULL)
+		return false;
+	bind_listeners(supervisor);
+	if (!control_open(supervisor, err))
+		return false;
+	log_info("started", LOG_NUMBER("pid", getpid()), LOG_TEXT("state", supervisor->options->state),
+		 LOG_NUMBER("revision", supervisor->running->snapshot->revision),
+		 LOG_NUMBER("listeners", supervisor->listeners.count));
+	start_children(supervisor);
+	return true;
+}
+
+static bool loop(struct supervisor *supervisor, struct err *err)
+{
+	struct event *terminate = evsignal_new(supervisor->base, SIGTERM, on_signal, supervisor);
+	struct event *interrupt = evsignal_new(supervisor->base, SIGINT, on_signal, supervisor);
+	bool looped;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	event_add(terminate, NULL);
+	event_add(interrupt, NULL);
+	looped = begin(supervisor, err);
+	if (looped && event_base_dispatch(supervisor->base) != 0)
+		looped = err_set(err, ERR_INTERNAL, "the event loop failed");
+	event_free(terminate);
+	event_free(interrupt);
+	return looped;
+}
+
+static void init(struct supervisor *supervisor, const struct supervisor_options *options, struct event_base *base)
+{
+	*supervisor = (struct supervisor){.base = base, .options = options, .started = clock_wall_seconds()};
+	pin_init(&supervisor->pin, options->state);
+	relay_init(supervisor);
+	workers_init(supervisor);
+	login_init(supervisor);
+}
+
+static void clear(struct supervisor *supervisor)
+{
+	control_close(supervisor);
+	tasks_clear(supervisor);
+	workers_clear(supervisor);
+	relay_clear(supervisor);
+	login_clear(supervisor);
+	pin_clear(&supervisor->pin);
+	listeners_clear(&supervisor->listeners);
+	configuration_free(supervisor->previous);
+	configuration_free(supervisor->running);
+	event_base_free(supervisor->base);
+}
+
+bool supervisor_run(const struct supervisor_options *options, struct err *err)
+{
+	struct supervisor supervisor;
+	struct event_base *base;
+	int lock;
+	bool ran;
+
+	if (!state_directory_prepare(options->state, &options->relay, &lock, err))
+		return false;
+	base = event_base_new();
+	if (base == NULL) {
+		close(lock);
+		return err_set(err, ERR_SYSTEM, "no event loop");
+	}
+	init(&supervisor, options, base);
+	ran = loop(&supervisor, err);
+	clear(&supervisor);
+	close(lock);
+	if (ran)
+		log_info("stopped", LOG_NUMBER("pid", getpid()));
+	return ran;
+}

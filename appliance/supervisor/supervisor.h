@@ -1,0 +1,17 @@
+/* inkand: starts, watches and restarts the other programs, holds the PIN, and owns the control socket. */
+#ifndef INKAN_SUPERVISOR_SUPERVISOR_H
+#define INKAN_SUPERVISOR_SUPERVISOR_H
+
+#include "appliance/supervisor/child.h"
+
+struct supervisor_options {
+	const char *state; /* directory, absolute */
+	const char *programs; /* directory of inkan-relay and inkan-hsm */
+	const char *log_format; /* "text" or "json", passed on to the programs */
+	struct run_as relay, hsm;
+};
+
+/* Runs until it is told to stop. False: it could not begin, or not go on. */
+bool supervisor_run(const struct supervisor_options *options, struct err *err) MUST_USE;
+
+#endif
