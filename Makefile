@@ -99,14 +99,39 @@ UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 unit_component = $(firstword $(subst _, ,$(notdir $(1))))
 
+# What several tests use, other than their own file: linked where it is called.
+TEST_HELPERS := $(BUILD)/lib/tests-helpers.a
+$(TEST_HELPERS): $(call object,$(filter-out %_test.c,$(wildcard tests/unit/*.c)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
 define unit_rule
-$(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(call object,tests/unit/test.c) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
+$(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(TEST_HELPERS) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
 endef
 $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 
 unit-tests: $(UNIT_TESTS) ## build the unit tests
+
+# tests/token/SUBJECT_test.c: on an isolated SoftHSM token. INKAN_HSM tells where the program under test is.
+
+TOKEN_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/client hsm/protocol appliance/base
+TOKEN_SOURCES := $(wildcard tests/token/*_test.c)
+TOKEN_TESTS   := $(patsubst tests/token/%.c,$(BUILD)/tests/token/%,$(TOKEN_SOURCES))
+
+TOKEN_HELPERS := $(BUILD)/lib/tests-token-helpers.a
+$(TOKEN_HELPERS): $(call object,$(filter-out %_test.c,$(wildcard tests/token/*.c)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) $(BUILD)/bin/inkan-hsm
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
+
+token-tests: $(TOKEN_TESTS) ## build the token tests
 
 SCENARIOS := $(wildcard tests/scenario/*_test.py)
 

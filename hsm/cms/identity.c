@@ -1,0 +1,103 @@
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hsm/cms/cms_private.h"
+
+#define RSA_LEAST_BITS 2048
+#define RSA_MOST_BITS 4096
+#define GROUP_NAME_BYTES 64
+
+static X509 *parse(struct bytes der)
+{
+	const unsigned char *at = der.data;
+	X509 *certificate = d2i_X509(NULL, &at, (long)der.len);
+
+	if (certificate != NULL && at != der.data + der.len) {
+		X509_free(certificate);
+		return NULL;
+	}
+	return certificate;
+}
+
+static bool known_curve(EVP_PKEY *key)
+{
+	char group[GROUP_NAME_BYTES];
+
+	return EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 &&
+	       (strcmp(group, SN_X9_62_prime256v1) == 0 || strcmp(group, SN_secp384r1) == 0);
+}
+
+static bool take_key(struct cms_identity *identity, struct err *err)
+{
+	int bits;
+
+	identity->key = X509_get_pubkey(identity->leaf);
+	if (identity->key == NULL)
+		return err_set(err, ERR_INVALID, "the public key of the certificate is not understood");
+	bits = EVP_PKEY_get_bits(identity->key);
+	identity->rsa = EVP_PKEY_is_a(identity->key, "RSA") == 1;
+	if (identity->rsa && bits >= RSA_LEAST_BITS && bits <= RSA_MOST_BITS)
+		return true;
+	if (EVP_PKEY_is_a(identity->key, "EC") == 1 && known_curve(identity->key))
+		return true;
+	return err_set(err, ERR_INVALID, "keys of type %s with %d bits do not sign mail", EVP_PKEY_get0_type_name(identity->key),
+		       bits);
+}
+
+static bool is_there(const struct cms_identity *identity, const X509 *certificate)
+{
+	if (X509_cmp(identity->leaf, certificate) == 0)
+		return true;
+	for (int i = 0; i < sk_X509_num(identity->intermediates); i++) {
+		if (X509_cmp(sk_X509_value(identity->intermediates, i), certificate) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool add(struct cms_identity *identity, struct bytes der, struct err *err)
+{
+	X509 *certificate = parse(der);
+
+	if (certificate == NULL)
+		return err_set(err, ERR_INVALID, "malformed certificate");
+	if (identity->leaf == NULL)
+		identity->leaf = certificate;
+	else if (is_there(identity, certificate) || X509_self_signed(certificate, 0) == 1 ||
+		 sk_X509_push(identity->intermediates, certificate) == 0)
+		X509_free(certificate);
+	return true;
+}
+
+struct cms_identity *cms_identity_new(const struct bytes *chain, size_t n_chain, struct err *err)
+{
+	struct cms_identity *identity = mem_new(sizeof *identity);
+	bool good = n_chain > 0 || err_set(err, ERR_INVALID, "no certificate");
+
+	identity->intermediates = sk_X509_new_null();
+	for (size_t i = 0; good && i < n_chain; i++)
+		good = add(identity, chain[i], err);
+	good = good && take_key(identity, err);
+	ERR_clear_error();
+	if (good)
+		return identity;
+	cms_identity_free(identity);
+	return NULL;
+}
+
+void cms_identity_free(struct cms_identity *identity)
+{
+	if (identity == NULL)
+		return;
+	sk_X509_pop_free(identity->intermediates, X509_free);
+	X509_free(identity->leaf);
+	EVP_PKEY_free(identity->key);
+	free(identity);
+}
+
+EVP_PKEY *cms_identity_key(const struct cms_identity *identity)
+{
+	return identity->key;
+}
