@@ -1,0 +1,112 @@
+/* MAIL (RFC 5321 §4.1.1.2, SIZE of RFC 1870, BODY of RFC 6152, AUTH of RFC 4954 §5). */
+#include <stdlib.h>
+
+#include "appliance/base/log.h"
+#include "appliance/relay/smtp/smtp_session.h"
+
+static enum smtp_reply check_size(struct smtp_request *request, struct bytes value)
+{
+	return smtp_parse_number(value, &request->size) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_SIZE;
+}
+
+static enum smtp_reply check_body(struct smtp_request *request, struct bytes value)
+{
+	if (bytes_equal_nocase(value, "8BITMIME"))
+		request->body_type = QUEUE_8BITMIME;
+	else if (!bytes_equal_nocase(value, "7BIT"))
+		return SMTP_REPLY_PARAM_BODY;
+	return SMTP_REPLY_NONE;
+}
+
+/* Who submitted it in the first place, says the client; we pass nothing on, as if it had been AUTH=<>. */
+static enum smtp_reply check_auth(struct smtp_request *request, struct bytes value)
+{
+	(void)request;
+	return value.len > 0 ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_SYNTAX;
+}
+
+static const struct {
+	const char *keyword;
+	enum smtp_reply (*check)(struct smtp_request *request, struct bytes value);
+} params[] = {{"SIZE", check_size}, {"BODY", check_body}, {"AUTH", check_auth}};
+
+static enum smtp_reply check_param(struct smtp_request *request, const struct smtp_param *param)
+{
+	for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
+		if (bytes_equal_nocase(param->keyword, params[i].keyword))
+			return params[i].check(request, param->value);
+	}
+	return SMTP_REPLY_PARAM_UNKNOWN;
+}
+
+static enum smtp_reply check_syntax(struct smtp_request *request)
+{
+	static const enum smtp_reply address_faults[] = {
+	    [SMTP_PATH_SYNTAX] = SMTP_REPLY_SENDER_SYNTAX,
+	    [SMTP_PATH_NO_DOMAIN] = SMTP_REPLY_SENDER_NO_DOMAIN,
+	    [SMTP_PATH_TOO_LONG] = SMTP_REPLY_SENDER_TOO_LONG,
+	    [SMTP_PATH_NEEDS_UTF8] = SMTP_REPLY_SENDER_UTF8,
+	};
+	enum smtp_path_result why = SMTP_PATH_OK;
+	enum smtp_reply fault = SMTP_REPLY_NONE;
+
+	switch (smtp_parse_path_command(request->arguments, "FROM:", SMTP_PATH_NULL, &request->path, &why)) {
+	case SMTP_PATH_COMMAND_FORM:
+		return SMTP_REPLY_MAIL_SYNTAX;
+	case SMTP_PATH_COMMAND_ADDRESS:
+		return address_faults[why];
+	case SMTP_PATH_COMMAND_PARAM:
+		return SMTP_REPLY_PARAM_SYNTAX;
+	case SMTP_PATH_COMMAND_OK:
+		break;
+	}
+	for (size_t i = 0; fault == SMTP_REPLY_NONE && i < request->path.n_params; i++)
+		fault = check_param(request, &request->path.params[i]);
+	return fault;
+}
+
+/* What has nothing to do with this command, but with us. */
+static enum smtp_reply check_service(const struct smtp_session *session)
+{
+	const struct config_server *server = smtp_session_settings(session);
+
+	if (!session->service->configured)
+		return SMTP_REPLY_STOPPING;
+	if (session->messages >= server->limits.messages_per_session)
+		return SMTP_REPLY_MESSAGES;
+	if (session->server->health != QUEUE_OK)
+		return session->server->health == QUEUE_FULL ? SMTP_REPLY_STORE_FULL : SMTP_REPLY_STORE_FAILED;
+	if (server->auth == CONFIG_AUTH_REQUIRED && smtp_session_user(session) == NULL)
+		return SMTP_REPLY_AUTH_REQUIRED;
+	return SMTP_REPLY_NONE;
+}
+
+static enum smtp_reply refused(const struct smtp_session *session, struct bytes arguments, enum smtp_reply reply)
+{
+	char *text = bytes_string(arguments);
+
+	log_info("smtp.sender-refused", SMTP_SESSION_LOG(session), LOG_TEXT("argument", text),
+		 LOG_TEXT("reply", smtp_reply_row(reply)->text));
+	free(text);
+	return reply;
+}
+
+enum smtp_reply smtp_check_mail(const struct smtp_session *session, struct smtp_request *request)
+{
+	enum smtp_reply fault = check_syntax(request);
+
+	if (fault == SMTP_REPLY_NONE)
+		fault = check_service(session);
+	if (fault == SMTP_REPLY_NONE && request->size > smtp_session_settings(session)->limits.message_bytes)
+		fault = SMTP_REPLY_TOO_LARGE;
+	return fault == SMTP_REPLY_NONE ? fault : refused(session, request->arguments, fault);
+}
+
+void smtp_proceed_mail(struct smtp_session *session, const struct smtp_request *request)
+{
+	session->transaction = smtp_transaction_new(session, request->path.address);
+	session->transaction->body_type = request->body_type;
+	session->transaction->declared_size = request->size;
+	smtp_session_set_state(session, SMTP_STATE_MAIL);
+	smtp_session_reply(session, SMTP_REPLY_SENDER_OK);
+}

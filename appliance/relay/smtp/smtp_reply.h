@@ -1,0 +1,107 @@
+/*
+ * Every reply that the server itself gives: one table of (code, enhanced code of RFC 3463, text). The replies of submissions
+ * come from outside and use the same writer. Pure.
+ */
+#ifndef INKAN_RELAY_SMTP_REPLY_H
+#define INKAN_RELAY_SMTP_REPLY_H
+
+#include "appliance/base/bytes.h"
+
+enum smtp_reply {
+	SMTP_REPLY_NONE, /* no reply: a check found nothing wrong */
+	SMTP_REPLY_OK,
+	SMTP_REPLY_SENDER_OK,
+	SMTP_REPLY_RECIPIENT_OK,
+	SMTP_REPLY_CHUNK_OK,
+	SMTP_REPLY_DATA,
+	SMTP_REPLY_BYE,
+	SMTP_REPLY_HELP,
+	SMTP_REPLY_CANNOT_VERIFY,
+	SMTP_REPLY_AUTHENTICATED,
+	SMTP_REPLY_SEND_USER,
+	SMTP_REPLY_SEND_PASSWORD,
+	SMTP_REPLY_SEND_CREDENTIALS,
+
+	/* 421 and 521 close the session */
+	SMTP_REPLY_SESSIONS,
+	SMTP_REPLY_SESSIONS_OF_CLIENT,
+	SMTP_REPLY_MESSAGES,
+	SMTP_REPLY_BAD_COMMANDS,
+	SMTP_REPLY_IDLE,
+	SMTP_REPLY_SESSION_TIME,
+	SMTP_REPLY_STOPPING,
+	SMTP_REPLY_HTTP,
+	SMTP_REPLY_BDAT_SYNTAX,
+
+	SMTP_REPLY_STORE_FAILED,
+	SMTP_REPLY_STORE_FULL,
+	SMTP_REPLY_RECIPIENTS,
+	SMTP_REPLY_AUTH_BUSY,
+
+	SMTP_REPLY_UNKNOWN_COMMAND,
+	SMTP_REPLY_LINE_BARE_LF,
+	SMTP_REPLY_LINE_BARE_CR,
+	SMTP_REPLY_LINE_NUL,
+	SMTP_REPLY_LINE_TOO_LONG,
+	SMTP_REPLY_HELLO_SYNTAX,
+	SMTP_REPLY_MAIL_SYNTAX,
+	SMTP_REPLY_RCPT_SYNTAX,
+	SMTP_REPLY_AUTH_SYNTAX,
+	SMTP_REPLY_NO_ARGUMENT,
+	SMTP_REPLY_PARAM_SYNTAX,
+	SMTP_REPLY_PARAM_SIZE,
+	SMTP_REPLY_PARAM_BODY,
+	SMTP_REPLY_PARAM_UNKNOWN,
+	SMTP_REPLY_NO_EXPN,
+	SMTP_REPLY_HELLO_FIRST,
+	SMTP_REPLY_MAIL_FIRST,
+	SMTP_REPLY_MAIL_NESTED,
+	SMTP_REPLY_NO_RECIPIENTS,
+	SMTP_REPLY_BDAT_BEGUN,
+
+	SMTP_REPLY_SENDER_SYNTAX,
+	SMTP_REPLY_SENDER_NO_DOMAIN,
+	SMTP_REPLY_SENDER_TOO_LONG,
+	SMTP_REPLY_SENDER_UTF8,
+	SMTP_REPLY_RECIPIENT_SYNTAX,
+	SMTP_REPLY_RECIPIENT_NO_DOMAIN,
+	SMTP_REPLY_RECIPIENT_TOO_LONG,
+	SMTP_REPLY_RECIPIENT_UTF8,
+
+	SMTP_REPLY_NO_AUTH,
+	SMTP_REPLY_AUTH_NEEDS_TLS,
+	SMTP_REPLY_AUTH_MECHANISM,
+	SMTP_REPLY_AUTH_TWICE,
+	SMTP_REPLY_AUTH_IN_TRANSACTION,
+	SMTP_REPLY_AUTH_CANCELLED,
+	SMTP_REPLY_AUTH_ENCODING,
+	SMTP_REPLY_AUTH_WRONG,
+	SMTP_REPLY_AUTH_REQUIRED,
+	SMTP_REPLY_RELAYING_DENIED,
+
+	SMTP_REPLY_TOO_LARGE,
+	SMTP_REPLY_BODY_BARE_LF,
+	SMTP_REPLY_BODY_BARE_CR,
+	SMTP_REPLIES
+};
+
+struct smtp_reply_row {
+	int code;
+	const char *enhanced; /* "" where the reply has none */
+	const char *text;
+};
+
+const struct smtp_reply_row *smtp_reply_row(enum smtp_reply reply);
+
+bool smtp_reply_closes(enum smtp_reply reply); /* 421 (RFC 5321 §4.2.2) and 521 */
+bool smtp_reply_blames(enum smtp_reply reply); /* counts as a bad command */
+
+void smtp_reply_put(struct buf *out, enum smtp_reply reply);
+
+/*
+ * One line: code, enhanced code ("" none), text, CRLF. Octets that are not printable ASCII are written as '?', and the line is
+ * cut at SMTP_REPLY_LINE_MAX_BYTES.
+ */
+void smtp_reply_put_text(struct buf *out, int code, const char *enhanced, const char *text);
+
+#endif
