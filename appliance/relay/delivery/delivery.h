@@ -12,6 +12,12 @@
 struct delivery;
 struct pool;
 
+/*
+ * Can this configuration be delivered with? A maildir next hop stands alone, its directories can be made and written (they are
+ * made). The text names the server. Touches the file system.
+ */
+bool delivery_check(const struct config *config, struct err *err) MUST_USE;
+
 struct delivery *delivery_new(struct event_base *base, struct queue *queue, struct pool *pool);
 
 /* The applied configuration; running transactions finish on the one they began with. References it. */
@@ -19,13 +25,19 @@ void delivery_configure(struct delivery *delivery, struct config *config);
 
 void delivery_wake(struct delivery *delivery); /* the queue's due event */
 
-/* Stops claiming, lets running transactions end until `deadline_ms`, then calls `stopped`. */
+/* Stops claiming, lets running transactions end until `deadline_ms` (monotonic), then calls `stopped` from the loop, once. */
 void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stopped)(void *arg), void *arg);
+
+/* Drops what still runs: it will be delivered again. Not from one of its own callbacks but `stopped`; NULL is fine. */
 void delivery_free(struct delivery *delivery);
 
+/* Commit check: the maildirs of every server can be made and written. Changes nothing else. */
+bool delivery_check(const struct config *config, struct err *err) MUST_USE;
+
 struct delivery_state {
-	uint64_t delivered_total, deferred_total, failed_total, bounced_total;
-	unsigned connections;
+	uint64_t delivered_total, deferred_total, failed_total; /* recipients; damaged ones count as failed */
+	uint64_t bounced_total; /* notices */
+	unsigned connections; /* open or being opened, maildir writers included */
 };
 struct delivery_state delivery_state(const struct delivery *delivery);
 

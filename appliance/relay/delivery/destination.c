@@ -1,0 +1,458 @@
+#include "appliance/relay/delivery/destination.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "appliance/base/clock.h"
+#include "appliance/base/log.h"
+#include "appliance/relay/delivery/hops.h"
+#include "appliance/relay/delivery/maildir_writer.h"
+
+enum lane_state { LANE_OPENING, LANE_IDLE, LANE_BUSY, LANE_ENDING };
+
+struct lane {
+	struct lane *next;
+	struct destination *destination;
+	enum lane_state state;
+	struct smtp_client *client; /* one of these two */
+	struct maildir_writer *writer;
+	struct hop *hop; /* of the client */
+};
+
+struct destination {
+	const struct destination_context *context;
+	char *maildir; /* NULL: hops */
+	struct hops hops;
+	struct group_list waiting;
+	struct lane *lanes;
+	unsigned limit, window;
+	int64_t full_until; /* monotonic ms; the window does not grow before */
+	unsigned losses; /* in a row */
+	bool has_deferred; /* recipients were deferred since the next hops went down */
+	char *down_reason; /* of the last failure; NULL: none yet */
+	struct event *probe;
+	bool stopping;
+};
+
+static void pump(struct destination *destination);
+
+/* ---- Lanes ---- */
+
+static unsigned count_lanes(const struct destination *destination, enum lane_state state, const struct hop *hop)
+{
+	unsigned count = 0;
+
+	for (const struct lane *lane = destination->lanes; lane != NULL; lane = lane->next)
+		count += lane->state == state && (hop == NULL || lane->hop == hop);
+	return count;
+}
+
+static struct lane *find_idle(const struct destination *destination)
+{
+	struct lane *lane = destination->lanes;
+
+	while (lane != NULL && lane->state != LANE_IDLE)
+		lane = lane->next;
+	return lane;
+}
+
+static struct lane *lane_new(struct destination *destination)
+{
+	struct lane *lane = mem_new(sizeof *lane);
+
+	lane->destination = destination;
+	lane->next = destination->lanes;
+	destination->lanes = lane;
+	return lane;
+}
+
+static void lane_free(struct lane *lane)
+{
+	struct lane **link = &lane->destination->lanes;
+
+	while (*link != lane)
+		link = &(*link)->next;
+	*link = lane->next;
+	smtp_client_free(lane->client);
+	maildir_writer_free(lane->writer);
+	free(lane);
+}
+
+static void lane_send(struct lane *lane, struct group *group)
+{
+	lane->state = LANE_BUSY;
+	if (lane->client != NULL)
+		smtp_client_send(lane->client, group);
+	else
+		maildir_writer_send(lane->writer, group);
+}
+
+/* Leaky growth: one more lane for each transaction that was answered. */
+static void grow_window(struct destination *destination)
+{
+	if (destination->window < destination->limit && clock_monotonic_ms() >= destination->full_until)
+		destination->window++;
+}
+
+/* Results first, then what the server did not take in the same transaction. */
+static void take_finished(struct lane *lane, struct group *group)
+{
+	struct destination *destination = lane->destination;
+	struct group *again = group_split_again(group);
+
+	if (again != NULL)
+		group_list_prepend(&destination->waiting, again);
+	destination->context->settled(group, destination->context->arg);
+}
+
+/* ---- A next hop that is down ---- */
+
+static void arm_probe(struct destination *destination)
+{
+	int64_t wait_ms = hops_next_try(&destination->hops) - clock_monotonic_ms();
+	struct timeval wait = {0};
+
+	if (destination->stopping || !destination->has_deferred)
+		return;
+	if (wait_ms > 0)
+		wait = (struct timeval){.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+	event_add(destination->probe, &wait);
+}
+
+static void defer_down(struct destination *destination, struct group *group)
+{
+	char *reply = mem_format("the next hop is down: %s", destination->down_reason);
+
+	group_settle_rest(group, QUEUE_DEFERRED, "4.4.1", reply);
+	free(reply);
+	destination->has_deferred = true;
+	destination->context->settled(group, destination->context->arg);
+}
+
+/* Nothing can be sent now, and no lane is there that might tell otherwise. */
+static bool is_down(const struct destination *destination)
+{
+	return destination->maildir == NULL && hops_usable(&destination->hops, clock_monotonic_ms()) == NULL &&
+	       count_lanes(destination, LANE_OPENING, NULL) + count_lanes(destination, LANE_BUSY, NULL) +
+		       count_lanes(destination, LANE_IDLE, NULL) ==
+		   0;
+}
+
+static void defer_waiting(struct destination *destination)
+{
+	struct group *group;
+
+	while ((group = group_list_take(&destination->waiting)) != NULL)
+		defer_down(destination, group);
+	arm_probe(destination);
+}
+
+static void fail_hop(struct destination *destination, struct hop *hop, const struct err *why)
+{
+	int64_t now = clock_monotonic_ms();
+
+	free(destination->down_reason);
+	destination->down_reason = mem_string(why->text);
+	destination->window = 1;
+	if (hop_failed(hop, now))
+		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->host), LOG_NUMBER("port", hop->port),
+			    LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
+			    LOG_NUMBER("again_in_ms", hop->down_until - now));
+}
+
+static void take_reached(struct destination *destination, struct hop *hop)
+{
+	if (hop->down_until > 0)
+		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->host), LOG_NUMBER("port", hop->port));
+	hop_reached(hop);
+	if (destination->window < DESTINATION_WINDOW_FIRST)
+		destination->window = DESTINATION_WINDOW_FIRST;
+	if (destination->has_deferred) {
+		destination->has_deferred = false;
+		destination->context->recovered(destination->context->arg);
+	}
+}
+
+/* ---- SMTP lanes ---- */
+
+static void on_finished(struct group *group, bool answered, void *arg)
+{
+	struct lane *lane = arg;
+	struct destination *destination = lane->destination;
+
+	lane->state = LANE_ENDING; /* idle follows, or closed */
+	if (answered) {
+		destination->losses = 0;
+		hop_answered(lane->hop);
+		grow_window(destination);
+	}
+	take_finished(lane, group);
+	destination->context->freed_lane(destination->context->arg);
+}
+
+static void on_idle(void *arg)
+{
+	struct lane *lane = arg;
+	struct destination *destination = lane->destination;
+	bool opened = lane->state == LANE_OPENING;
+
+	lane->state = LANE_IDLE;
+	if (opened)
+		take_reached(destination, lane->hop);
+	pump(destination);
+}
+
+/* A hop that refuses one more connection while it serves others is full, not down. */
+static void take_refusal(struct destination *destination, struct hop *hop, const struct err *why)
+{
+	unsigned others = count_lanes(destination, LANE_IDLE, hop) + count_lanes(destination, LANE_BUSY, hop);
+
+	if (others == 0) {
+		fail_hop(destination, hop, why);
+		return;
+	}
+	destination->window = others;
+	destination->full_until = clock_monotonic_ms() + DESTINATION_FULL_MS;
+}
+
+static void take_loss(struct destination *destination, struct hop *hop, const struct err *why)
+{
+	if (++destination->losses < DESTINATION_LOSSES_MAX)
+		return;
+	destination->losses = 0;
+	fail_hop(destination, hop, why);
+}
+
+static void on_closed(const struct smtp_client_closed *closed, void *arg)
+{
+	struct lane *lane = arg;
+	struct destination *destination = lane->destination;
+	struct smtp_client_closed how = *closed;
+	struct hop *hop = lane->hop;
+
+	lane_free(lane);
+	if (how.unsent != NULL)
+		group_list_prepend(&destination->waiting, how.unsent);
+	if (!destination->stopping && !how.established && how.why.code != ERR_CANCELLED)
+		take_refusal(destination, hop, &how.why);
+	else if (!destination->stopping && !how.polite && how.unsent == NULL)
+		take_loss(destination, hop, &how.why);
+	pump(destination);
+	destination->context->freed_lane(destination->context->arg);
+}
+
+static const struct smtp_client_events client_events = {.finished = on_finished, .idle = on_idle, .closed = on_closed};
+
+static void open_client(struct destination *destination, struct hop *hop)
+{
+	const struct destination_context *context = destination->context;
+	struct lane *lane = lane_new(destination);
+	const struct smtp_client_settings settings = {.base = context->base,
+						      .resolver = context->resolver,
+						      .queue = context->queue,
+						      .timeouts = context->timeouts,
+						      .host = hop->host,
+						      .port = hop->port,
+						      .helo = context->helo,
+						      .events = &client_events,
+						      .arg = lane};
+
+	lane->hop = hop;
+	lane->client = smtp_client_new(&settings);
+}
+
+/* ---- Maildir lanes ---- */
+
+static void on_written(struct group *group, void *arg)
+{
+	struct lane *lane = arg;
+	struct destination *destination = lane->destination;
+
+	lane->state = LANE_IDLE;
+	grow_window(destination);
+	take_finished(lane, group);
+	pump(destination);
+	destination->context->freed_lane(destination->context->arg);
+}
+
+static void open_writer(struct destination *destination)
+{
+	const struct destination_context *context = destination->context;
+	struct lane *lane = lane_new(destination);
+
+	lane->writer = maildir_writer_new(context->base, context->queue, context->pool, destination->maildir, on_written, lane);
+	lane->state = LANE_IDLE;
+}
+
+/* ---- The work ---- */
+
+static bool open_lane(struct destination *destination)
+{
+	struct hop *hop;
+
+	if (destination->maildir != NULL) {
+		open_writer(destination);
+		return true;
+	}
+	hop = hops_usable(&destination->hops, clock_monotonic_ms());
+	if (hop != NULL)
+		open_client(destination, hop);
+	return hop != NULL;
+}
+
+static void fill_idle_lanes(struct destination *destination)
+{
+	struct lane *lane;
+
+	while (destination->waiting.first != NULL && (lane = find_idle(destination)) != NULL)
+		lane_send(lane, group_list_take(&destination->waiting));
+}
+
+static bool wants_lane(const struct destination *destination)
+{
+	unsigned window = destination->window < destination->limit ? destination->window : destination->limit;
+
+	return destination_lanes(destination) < window &&
+	       destination->waiting.groups >
+		   count_lanes(destination, LANE_OPENING, NULL) + count_lanes(destination, LANE_IDLE, NULL);
+}
+
+static void pump(struct destination *destination)
+{
+	if (destination->stopping)
+		return;
+	fill_idle_lanes(destination);
+	while (wants_lane(destination) && open_lane(destination))
+		;
+	fill_idle_lanes(destination);
+	if ((destination->waiting.first != NULL || destination->has_deferred) && is_down(destination))
+		defer_waiting(destination);
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *arg)
+{
+	struct destination *destination = arg;
+
+	(void)fd;
+	(void)what;
+	if (destination->lanes == NULL && !open_lane(destination))
+		arm_probe(destination);
+}
+
+/* ---- The public calls ---- */
+
+/* A maildir is the only next hop of its server: delivery_check sees to it. */
+static const char *maildir_of(const struct config_server *server)
+{
+	for (size_t i = 0; i < server->n_next_hops; i++) {
+		if (server->next_hops[i].maildir != NULL)
+			return server->next_hops[i].maildir;
+	}
+	return NULL;
+}
+
+struct destination *destination_new(const struct destination_context *context, const struct config_server *server)
+{
+	struct destination *destination = mem_new(sizeof *destination);
+
+	destination->context = context;
+	if (maildir_of(server) != NULL)
+		destination->maildir = mem_string(maildir_of(server));
+	else
+		hops_init(&destination->hops, server->next_hops, server->n_next_hops);
+	destination->limit = 1;
+	destination->window = DESTINATION_WINDOW_FIRST;
+	destination->probe = event_new(context->base, -1, 0, on_probe, destination);
+	return destination;
+}
+
+bool destination_serves(const struct destination *destination, const struct config_server *server)
+{
+	const char *maildir = maildir_of(server);
+
+	if (destination->maildir != NULL || maildir != NULL)
+		return destination->maildir != NULL && maildir != NULL && strcmp(destination->maildir, maildir) == 0;
+	if (destination->hops.count != server->n_next_hops)
+		return false;
+	for (size_t i = 0; i < server->n_next_hops; i++) {
+		if (destination->hops.items[i].port != server->next_hops[i].port ||
+		    strcmp(destination->hops.items[i].host, server->next_hops[i].host) != 0)
+			return false;
+	}
+	return true;
+}
+
+void destination_set_limit(struct destination *destination, unsigned lanes)
+{
+	destination->limit = lanes > 0 ? lanes : 1;
+}
+
+void destination_add(struct destination *destination, struct group *group)
+{
+	group_list_append(&destination->waiting, group);
+	pump(destination);
+}
+
+size_t destination_waiting(const struct destination *destination)
+{
+	return destination->waiting.recipients;
+}
+
+unsigned destination_lanes(const struct destination *destination)
+{
+	unsigned count = 0;
+
+	for (const struct lane *lane = destination->lanes; lane != NULL; lane = lane->next)
+		count++;
+	return count;
+}
+
+unsigned destination_busy(const struct destination *destination)
+{
+	return count_lanes(destination, LANE_BUSY, NULL);
+}
+
+bool destination_has_deferred(const struct destination *destination)
+{
+	return destination->has_deferred;
+}
+
+void destination_forget_failures(struct destination *destination)
+{
+	hops_forget_failures(&destination->hops);
+	arm_probe(destination);
+}
+
+static void free_waiting(struct destination *destination)
+{
+	struct group *group;
+
+	while ((group = group_list_take(&destination->waiting)) != NULL)
+		group_free(group);
+}
+
+void destination_stop(struct destination *destination)
+{
+	destination->stopping = true;
+	event_del(destination->probe);
+	free_waiting(destination);
+	for (struct lane *lane = destination->lanes; lane != NULL; lane = lane->next) {
+		if (lane->client != NULL)
+			smtp_client_quit(lane->client);
+	}
+}
+
+void destination_free(struct destination *destination)
+{
+	if (destination == NULL)
+		return;
+	free_waiting(destination);
+	while (destination->lanes != NULL)
+		lane_free(destination->lanes);
+	event_free(destination->probe);
+	hops_clear(&destination->hops);
+	free(destination->maildir);
+	free(destination->down_reason);
+	free(destination);
+}

@@ -1,0 +1,435 @@
+#include "appliance/relay/delivery/smtp_client_private.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INPUT_HIGH_BYTES 16384
+
+#define SECONDS(n) ((n)*INT64_C(1000))
+#define MINUTES(n) ((n)*SECONDS(60))
+
+const struct smtp_timeouts smtp_timeouts_default = {
+    .connect = SECONDS(30),
+    .greeting = MINUTES(5),
+    .hello = MINUTES(5),
+    .envelope = MINUTES(5),
+    .data = MINUTES(2),
+    .block = MINUTES(3),
+    .final = MINUTES(10),
+    .reset = MINUTES(5),
+    .prepare = MINUTES(1),
+    .quit = SECONDS(10),
+    .idle = SECONDS(5),
+};
+
+static void close_connection(struct smtp_client *client);
+
+/* ---- States ---- */
+
+typedef bool reply_handler(struct smtp_client *client, const struct smtp_reply *reply);
+
+static reply_handler on_greeting, on_ehlo, on_helo, on_idle_reply, on_quit_reply;
+
+/* What each state waits for, how long, and who takes the reply. */
+struct state {
+	const char *waiting_for;
+	size_t timeout; /* offset in struct smtp_timeouts */
+	reply_handler *reply;
+};
+
+#define STATE(text, member, handler)                                                                                             \
+	{                                                                                                                        \
+		text, offsetof(struct smtp_timeouts, member), handler                                                            \
+	}
+
+static const struct state states[] = {
+    [CLIENT_CONNECTING] = STATE("a connection", connect, NULL),
+    [CLIENT_GREETING] = STATE("the greeting", greeting, on_greeting),
+    [CLIENT_EHLO] = STATE("the reply to EHLO", hello, on_ehlo),
+    [CLIENT_HELO] = STATE("the reply to HELO", hello, on_helo),
+    [CLIENT_IDLE] = STATE("more mail", idle, on_idle_reply),
+    [CLIENT_PREPARING] = STATE("our own message store", prepare, on_idle_reply),
+    [CLIENT_ENVELOPE] = STATE("the reply to MAIL or RCPT", envelope, smtp_transaction_envelope_reply),
+    [CLIENT_DATA] = STATE("the reply to DATA", data, smtp_transaction_data_reply),
+    [CLIENT_CONTENT] = STATE("the server to take the message", block, smtp_transaction_content_reply),
+    [CLIENT_FINAL] = STATE("the reply to the message", final, smtp_transaction_final_reply),
+    [CLIENT_RESET] = STATE("the reply to RSET", reset, smtp_transaction_reset_reply),
+    [CLIENT_QUIT] = STATE("the reply to QUIT", quit, on_quit_reply),
+};
+
+static void arm(struct event *event, int64_t ms)
+{
+	const struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+	event_add(event, &wait);
+}
+
+void smtp_client_enter(struct smtp_client *client, enum smtp_client_state state)
+{
+	client->state = state;
+	if (state == CLIENT_CLOSED)
+		event_del(client->deadline);
+	else
+		arm(client->deadline, *(const int64_t *)((const char *)client->timeouts + states[state].timeout));
+}
+
+/* ---- The end of a connection ---- */
+
+static bool is_between_messages(const struct smtp_client *client)
+{
+	return client->state == CLIENT_IDLE || client->state == CLIENT_QUIT;
+}
+
+/* A server may close a connection that we reuse at the moment at which we send: then it has seen nothing of this group. */
+static bool is_untouched(const struct smtp_client *client)
+{
+	const struct smtp_transaction *transaction = &client->transaction;
+
+	if (transaction->group == NULL || transaction->group->resent || client->messages == 0)
+		return false;
+	return client->state == CLIENT_PREPARING || (client->state == CLIENT_ENVELOPE && transaction->answered == 0);
+}
+
+static void give_up(struct smtp_client *client)
+{
+	bool untouched = is_untouched(client);
+
+	client->closed.polite = is_between_messages(client);
+	smtp_client_enter(client, CLIENT_CLOSED);
+	resolver_cancel(client->resolution);
+	client->resolution = NULL;
+	close_connection(client);
+	if (untouched) {
+		client->closed.unsent = client->transaction.group;
+		client->closed.unsent->resent = true;
+		client->transaction.group = NULL;
+		smtp_transaction_clear(client);
+	}
+	event_active(client->closing, 0, 0);
+}
+
+bool smtp_client_fail(struct smtp_client *client, enum err_code code, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+
+	if (client->state == CLIENT_CLOSED)
+		return false;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	err_set(&client->closed.why, code, "%s: %s", client->label, text);
+	give_up(client);
+	return false;
+}
+
+bool smtp_client_fail_reply(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	char line[SMTP_REPLY_TEXT_MAX_BYTES];
+
+	smtp_reply_one_line(reply, line);
+	client->closed.server_refused = true;
+	return smtp_client_fail(client, ERR_UNAVAILABLE, "%s", line);
+}
+
+static void on_closing(evutil_socket_t fd, short what, void *arg)
+{
+	struct smtp_client *client = arg;
+	bool answered = client->transaction.verdict;
+	struct group *group = smtp_transaction_lost(client, client->closed.why.text);
+
+	(void)fd;
+	(void)what;
+	if (group != NULL)
+		client->events->finished(group, answered, client->arg);
+	client->events->closed(&client->closed, client->arg);
+}
+
+/* ---- Writing ---- */
+
+void smtp_client_write(struct smtp_client *client, struct buf *out)
+{
+	bufferevent_write(client->connection, out->data, out->len);
+	buf_reset(out);
+}
+
+void smtp_client_command(struct smtp_client *client, const char *format, ...)
+{
+	struct evbuffer *output = bufferevent_get_output(client->connection);
+	va_list args;
+
+	va_start(args, format);
+	evbuffer_add_vprintf(output, format, args);
+	va_end(args);
+}
+
+static void send_quit(struct smtp_client *client)
+{
+	smtp_client_command(client, "QUIT\r\n");
+	smtp_client_enter(client, CLIENT_QUIT);
+}
+
+void smtp_client_become_idle(struct smtp_client *client)
+{
+	if (client->quit_wanted || client->messages >= SMTP_CLIENT_MESSAGES_MAX) {
+		send_quit(client);
+		return;
+	}
+	smtp_client_enter(client, CLIENT_IDLE);
+	client->events->idle(client->arg);
+}
+
+/* ---- Replies outside of transactions ---- */
+
+static bool on_greeting(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	if (reply->code / 100 != 2)
+		return smtp_client_fail_reply(client, reply);
+	smtp_client_command(client, "EHLO %s\r\n", client->helo);
+	smtp_client_enter(client, CLIENT_EHLO);
+	return true;
+}
+
+static bool established(struct smtp_client *client)
+{
+	client->closed.established = true;
+	smtp_client_become_idle(client);
+	return true;
+}
+
+/* RFC 5321 §3.2: a server that does not know EHLO answers 5xx and gets HELO. */
+static bool on_ehlo(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	if (reply->code / 100 == 5) {
+		smtp_client_command(client, "HELO %s\r\n", client->helo);
+		smtp_client_enter(client, CLIENT_HELO);
+		return true;
+	}
+	if (reply->code / 100 != 2)
+		return smtp_client_fail_reply(client, reply);
+	smtp_capabilities_parse(reply, &client->capabilities);
+	return established(client);
+}
+
+static bool on_helo(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	if (reply->code / 100 != 2)
+		return smtp_client_fail_reply(client, reply);
+	return established(client);
+}
+
+static bool on_idle_reply(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	return smtp_client_fail_reply(client, reply);
+}
+
+static bool on_quit_reply(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	(void)reply;
+	return smtp_client_fail(client, ERR_NONE, "closed");
+}
+
+/* ---- Events ---- */
+
+static bool take_replies(struct smtp_client *client, struct bytes in)
+{
+	while (in.len > 0) {
+		enum smtp_reply_progress progress = smtp_reply_feed(&client->parser, &in);
+
+		if (progress == SMTP_REPLY_MALFORMED)
+			return smtp_client_fail(client, ERR_INVALID, "malformed reply while waiting for %s",
+						states[client->state].waiting_for);
+		if (progress == SMTP_REPLY_COMPLETE && !states[client->state].reply(client, &client->parser.reply))
+			return false;
+	}
+	return true;
+}
+
+static void on_readable(struct bufferevent *connection, void *arg)
+{
+	struct smtp_client *client = arg;
+	uint8_t octets[4096];
+	size_t got;
+
+	while ((got = bufferevent_read(connection, octets, sizeof octets)) > 0) {
+		if (!take_replies(client, bytes_of(octets, got)))
+			return;
+	}
+}
+
+static void on_drained(struct bufferevent *connection, void *arg)
+{
+	struct smtp_client *client = arg;
+
+	(void)connection;
+	if (client->state == CLIENT_CONTENT)
+		smtp_transaction_drained(client);
+}
+
+static void connect_next(struct smtp_client *client);
+
+static void on_connected(struct smtp_client *client)
+{
+	int on = 1;
+
+	setsockopt(bufferevent_getfd(client->connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	smtp_client_enter(client, CLIENT_GREETING);
+}
+
+static void on_event(struct bufferevent *connection, short what, void *arg)
+{
+	struct smtp_client *client = arg;
+	int error = EVUTIL_SOCKET_ERROR();
+
+	(void)connection;
+	if (what & BEV_EVENT_CONNECTED) {
+		on_connected(client);
+	} else if (client->state == CLIENT_CONNECTING) {
+		err_set(&client->closed.why, ERR_UNAVAILABLE, "%s: %s", client->label, strerror(error));
+		close_connection(client);
+		connect_next(client);
+	} else if (what & BEV_EVENT_EOF) {
+		smtp_client_fail(client, ERR_UNAVAILABLE, "the server closed the connection while we waited for %s",
+				 states[client->state].waiting_for);
+	} else {
+		smtp_client_fail(client, ERR_UNAVAILABLE, "connection lost while we waited for %s: %s",
+				 states[client->state].waiting_for, strerror(error));
+	}
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct smtp_client *client = arg;
+
+	(void)fd;
+	(void)what;
+	if (client->state == CLIENT_IDLE) {
+		send_quit(client);
+		return;
+	}
+	if (client->state == CLIENT_CONNECTING && client->connection != NULL && client->next_address < client->n_addresses) {
+		close_connection(client);
+		connect_next(client);
+		return;
+	}
+	smtp_client_fail(client, ERR_TIMEOUT, "no answer in time while we waited for %s", states[client->state].waiting_for);
+}
+
+/* ---- Connecting ---- */
+
+static void close_connection(struct smtp_client *client)
+{
+	if (client->connection == NULL)
+		return;
+	bufferevent_free(client->connection);
+	client->connection = NULL;
+}
+
+/* Callbacks are deferred, so that a connect that fails at once is told from the loop like any other. */
+static struct bufferevent *new_connection(struct smtp_client *client)
+{
+	struct bufferevent *connection =
+	    bufferevent_socket_new(client->base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+
+	if (connection == NULL)
+		return NULL;
+	bufferevent_setcb(connection, on_readable, on_drained, on_event, client);
+	bufferevent_setwatermark(connection, EV_READ, 0, INPUT_HIGH_BYTES);
+	bufferevent_setwatermark(connection, EV_WRITE, SMTP_OUTPUT_LOW_BYTES, 0);
+	bufferevent_enable(connection, EV_READ | EV_WRITE);
+	return connection;
+}
+
+/* With no address left the error of the last one stands. */
+static void connect_next(struct smtp_client *client)
+{
+	while (client->next_address < client->n_addresses) {
+		struct resolver_address *address = &client->addresses[client->next_address++];
+
+		client->connection = new_connection(client);
+		smtp_client_enter(client, CLIENT_CONNECTING);
+		if (client->connection != NULL &&
+		    bufferevent_socket_connect(client->connection, (struct sockaddr *)&address->sockaddr, (int)address->len) == 0)
+			return;
+		err_set(&client->closed.why, ERR_UNAVAILABLE, "%s: %s", client->label, strerror(errno));
+		close_connection(client);
+	}
+	give_up(client);
+}
+
+static void on_resolved(const struct resolver_address *addresses, size_t count, const struct err *err, void *arg)
+{
+	struct smtp_client *client = arg;
+
+	client->resolution = NULL;
+	if (err != NULL) {
+		smtp_client_fail(client, err->code, "%s", err->text);
+		return;
+	}
+	memcpy(client->addresses, addresses, count * sizeof *addresses);
+	client->n_addresses = count;
+	connect_next(client);
+}
+
+/* ---- The public calls ---- */
+
+struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings)
+{
+	struct smtp_client *client = mem_new(sizeof *client);
+
+	client->base = settings->base;
+	client->resolver = settings->resolver;
+	client->queue = settings->queue;
+	client->timeouts = settings->timeouts;
+	client->events = settings->events;
+	client->arg = settings->arg;
+	client->host = mem_string(settings->host);
+	client->port = settings->port;
+	client->helo = mem_string(settings->helo);
+	client->label = mem_format("%s:%u", settings->host, settings->port);
+	client->deadline = event_new(client->base, -1, 0, on_deadline, client);
+	client->closing = event_new(client->base, -1, 0, on_closing, client);
+	smtp_client_enter(client, CLIENT_CONNECTING);
+	client->resolution = resolver_lookup(client->resolver, client->host, client->port, on_resolved, client);
+	return client;
+}
+
+void smtp_client_send(struct smtp_client *client, struct group *group)
+{
+	group_set_hop(group, client->label);
+	smtp_transaction_begin(client, group);
+}
+
+void smtp_client_quit(struct smtp_client *client)
+{
+	client->quit_wanted = true;
+	if (client->state == CLIENT_IDLE)
+		send_quit(client);
+	else if (client->state < CLIENT_IDLE)
+		smtp_client_fail(client, ERR_CANCELLED, "given up before it was used");
+}
+
+void smtp_client_free(struct smtp_client *client)
+{
+	if (client == NULL)
+		return;
+	resolver_cancel(client->resolution);
+	close_connection(client);
+	group_free(client->transaction.group);
+	smtp_transaction_clear(client);
+	event_free(client->deadline);
+	event_free(client->closing);
+	smtp_reply_parser_clear(&client->parser);
+	free(client->host);
+	free(client->helo);
+	free(client->label);
+	free(client);
+}
