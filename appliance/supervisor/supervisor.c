@@ -78,10 +78,11 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 /* ---- starting ---- */
 
+/* The PIN first, so that the relay is not told that signing is locked when it will not be. */
 static void start_children(struct supervisor *supervisor)
 {
-	relay_start(supervisor);
 	login_from_file(supervisor);
+	relay_start(supervisor);
 }
 
 /* The configuration that runs was checked when it was committed; an address that has gone since must not keep the rest down. */

@@ -64,8 +64,10 @@ static void on_ended(const struct child_end *end, void *arg)
 	char how[ERR_TEXT_MAX];
 
 	child_end_text(end, how, sizeof how);
-	log_fields(end->code == 0 ? LOG_INFO : LOG_WARNING, "task.ended", LOG_NUMBER("pid", child_pid(task->child)),
-		   LOG_TEXT("how", how));
+	if (end->code == 0)
+		log_info("task.ended", LOG_NUMBER("pid", child_pid(task->child)), LOG_TEXT("how", how));
+	else
+		log_warning("task.ended", LOG_NUMBER("pid", child_pid(task->child)), LOG_TEXT("how", how));
 	task->child = NULL;
 	drop(task);
 	supervisor_child_gone(supervisor);

@@ -19,6 +19,7 @@ static void on_start_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	worker->start_at_ms = 0; /* due, also when the timer was a little early */
 	workers_go_on(worker->supervisor);
 }
 
