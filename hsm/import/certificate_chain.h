@@ -1,4 +1,4 @@
-/* Building the chain that goes into each signature: for certificate_check.c alone. */
+/* Building the chain that goes into each signature: for certificate_check.c and leaf.c alone. */
 #ifndef INKAN_HSM_IMPORT_CERTIFICATE_CHAIN_H
 #define INKAN_HSM_IMPORT_CERTIFICATE_CHAIN_H
 

@@ -1,5 +1,5 @@
 /*
- * A PKCS#11 module: load, find a token, open a session, log in. What a session can do is in object.h, proof.h, seal's
+ * A PKCS#11 module: load, find a token, open a session, log in. What a session can do is in object.h, proof.h,
  * cipher.h and, for those that speak Cryptoki themselves, cryptoki.h.
  * Load after fork only, once in a process. Errors: ERR_DENIED means that the token rejected the PIN, or that trying it
  * could lock the token: never try that PIN again. ERR_UNAVAILABLE: the module or token is away; trying later may help.

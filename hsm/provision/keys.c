@@ -1,0 +1,72 @@
+/* The tasks on keys that are there: delete, test. */
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include "appliance/base/clock.h"
+#include "hsm/protocol/provision.h"
+#include "hsm/provision/tasks.h"
+#include "hsm/token/object.h"
+#include "hsm/token/proof.h"
+
+bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err)
+{
+	struct bytes key_id = msg_get_bytes(msg);
+	uint32_t destroyed = 0;
+
+	if (!msg_end(msg, "delete task", err) || !connection_require_login(&provision->connection, err) ||
+	    !objects_destroy(&provision->connection.session, key_id, &destroyed, err))
+		return false;
+	msg_put_u32(result, destroyed);
+	return true;
+}
+
+static bool prove(const struct session *session, const struct worker_certificate *certificate, struct err *err)
+{
+	const uint8_t *at = certificate->n_chain > 0 ? certificate->chain[0].data : NULL;
+	X509 *leaf = at != NULL ? d2i_X509(NULL, &at, (long)certificate->chain[0].len) : NULL;
+	unsigned long key = 0;
+	bool good;
+
+	if (leaf == NULL || X509_get0_pubkey(leaf) == NULL)
+		good = err_set(err, ERR_INVALID, "malformed certificate");
+	else
+		good = object_find_private_key(session, certificate->key_id, &key, err) &&
+		       key_prove(session, key, X509_get0_pubkey(leaf), err);
+	X509_free(leaf);
+	ERR_clear_error();
+	return good;
+}
+
+static struct test_result test_one(const struct session *session, const struct worker_certificate *certificate)
+{
+	int64_t start = clock_monotonic_ms();
+	struct err err = {0};
+	bool passed = prove(session, certificate, &err);
+
+	return (struct test_result){
+	    .certificate = certificate->id,
+	    .passed = passed,
+	    .milliseconds = (uint32_t)(clock_monotonic_ms() - start),
+	    .text = mem_string(passed ? "" : err.text),
+	};
+}
+
+bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err)
+{
+	struct worker_certificates certificates;
+	struct test_results results = {0};
+
+	if (!worker_certificates_decode(msg, &certificates, err))
+		return false;
+	if (!connection_require_login(&provision->connection, err)) {
+		worker_certificates_clear(&certificates);
+		return false;
+	}
+	results.items = mem_new_array(certificates.count, sizeof *results.items);
+	for (; results.count < certificates.count; results.count++)
+		results.items[results.count] = test_one(&provision->connection.session, &certificates.items[results.count]);
+	test_results_encode(result, &results);
+	test_results_clear(&results);
+	worker_certificates_clear(&certificates);
+	return true;
+}

@@ -1,0 +1,31 @@
+/*
+ * The tasks of the role "provision" (hsm/protocol/provision.h), one function each: read the frame's payload, do it, append
+ * the RESULT's payload. For role.c and its tests.
+ */
+#ifndef INKAN_HSM_PROVISION_TASKS_H
+#define INKAN_HSM_PROVISION_TASKS_H
+
+#include "appliance/base/msg.h"
+#include "hsm/provision/connection.h"
+
+struct provision {
+	const struct hsm_settings *settings;
+	const struct secret *pin; /* NULL: none */
+	struct connection connection;
+	void (*progress)(const char *text, void *arg); /* tells the operator; NULL: nobody */
+	void *arg;
+	struct bytes undo; /* key id of what a task made and the console must hear of: destroyed when it does not; owned */
+};
+
+void provision_say(const struct provision *provision, const char *text);
+
+bool task_describe(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_initialize(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_import(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+
+/* Destroys what `undo` names and forgets it. */
+void provision_undo(struct provision *provision);
+
+#endif
