@@ -19,11 +19,11 @@
 
 #include "appliance/base/err.h"
 
-void *mem_new(size_t size) __attribute__((malloc, returns_nonnull));            /* zeroed */
+void *mem_new(size_t size) __attribute__((malloc, returns_nonnull)); /* zeroed */
 void *mem_new_array(size_t count, size_t size) __attribute__((returns_nonnull)); /* zeroed */
 void *mem_resize(void *memory, size_t count, size_t size) __attribute__((returns_nonnull));
 void *mem_copy(const void *from, size_t size) __attribute__((returns_nonnull));
-char *mem_string(const char *text) __attribute__((returns_nonnull));              /* free() it */
+char *mem_string(const char *text) __attribute__((returns_nonnull)); /* free() it */
 char *mem_string_n(const char *text, size_t len) __attribute__((returns_nonnull)); /* adds the NUL */
 char *mem_format(const char *format, ...) PRINTF_LIKE(1, 2) __attribute__((returns_nonnull));
 void mem_wipe(void *memory, size_t size); /* overwrites; never optimised away */
@@ -38,10 +38,10 @@ struct bytes bytes_of(const void *data, size_t len);
 struct bytes bytes_text(const char *text); /* without the NUL; NULL is empty */
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_text(struct bytes a, const char *text);
-bool bytes_equal_nocase(struct bytes a, const char *text);        /* ASCII case only */
-bool bytes_starts_nocase(struct bytes a, const char *prefix);     /* ASCII case only */
+bool bytes_equal_nocase(struct bytes a, const char *text); /* ASCII case only */
+bool bytes_starts_nocase(struct bytes a, const char *prefix); /* ASCII case only */
 struct bytes bytes_slice(struct bytes a, size_t from, size_t to); /* clamped to a */
-struct bytes bytes_trim(struct bytes a);                          /* without SP HT CR LF at both ends */
+struct bytes bytes_trim(struct bytes a); /* without SP HT CR LF at both ends */
 char *bytes_string(struct bytes a) __attribute__((returns_nonnull)); /* NUL-terminated copy; free() it */
 
 /* Growable octets. Zero-initialise or `struct buf b = {0}`; release with buf_clear. */
@@ -51,9 +51,9 @@ struct buf {
 	size_t capacity;
 };
 
-void buf_clear(struct buf *buf);      /* frees, leaves {0} */
+void buf_clear(struct buf *buf); /* frees, leaves {0} */
 void buf_wipe_clear(struct buf *buf); /* overwrites, frees, leaves {0}: for anything secret */
-void buf_reset(struct buf *buf);      /* len = 0, keeps the memory */
+void buf_reset(struct buf *buf); /* len = 0, keeps the memory */
 void buf_reserve(struct buf *buf, size_t more);
 void buf_put(struct buf *buf, const void *data, size_t len);
 void buf_put_bytes(struct buf *buf, struct bytes bytes);

@@ -24,6 +24,6 @@ struct channel *channel_new(struct event_base *base, int fd, channel_message_cb 
 void channel_send(struct channel *channel, uint16_t type, struct bytes payload, int pass_fd);
 
 size_t channel_pending(const struct channel *channel); /* octets not yet written: for back-pressure */
-void channel_free(struct channel *channel);            /* closes; no callback follows; NULL is fine */
+void channel_free(struct channel *channel); /* closes; no callback follows; NULL is fine */
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 int64_t clock_monotonic_ms(void);
-int64_t clock_wall_ms(void);      /* since 1970-01-01 UTC */
+int64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
 int64_t clock_wall_seconds(void); /* since 1970-01-01 UTC */
 
 /* "2026-11-24T13:06:09.123Z" */

@@ -13,42 +13,43 @@
 #define CONTROL_VERSION 1u /* raised with every change of this file, worker.h or provision.h */
 
 enum control_frame {
-	CONTROL_HELLO = 1,     /* u32 version */
-	CONTROL_STATUS = 2,    /* OK: struct supervisor_status */
-	CONTROL_LOGIN = 3,     /* bytes PIN; OK once a worker is ready, ERROR when the token refused the PIN */
-	CONTROL_LOGOUT = 4,    /* wipes the PIN everywhere, stops the workers */
-	CONTROL_APPLY = 5,     /* u64 revision, u8 check only; OK when the relay runs it (or, check only, would) */
+	CONTROL_HELLO = 1, /* u32 version */
+	CONTROL_STATUS = 2, /* OK: struct supervisor_status */
+	CONTROL_LOGIN = 3, /* bytes PIN; OK once a worker is ready, ERROR when the token refused the PIN */
+	CONTROL_LOGOUT = 4, /* wipes the PIN everywhere, stops the workers */
+	CONTROL_APPLY = 5, /* u64 revision, u8 check only; OK when the relay runs it (or, check only, would) */
 	CONTROL_PROVISION = 6, /* OK with the descriptor of a task connection (hsm/protocol/provision.h) */
-	CONTROL_STOP = 7,      /* inkand ends */
-	CONTROL_RELAY = 8,     /* OK with the descriptor of a connection to the relay, for queries (RELAY_QUERY_*) */
+	CONTROL_STOP = 7, /* inkand ends */
+	CONTROL_RELAY = 8, /* OK with the descriptor of a connection to the relay, for queries (RELAY_QUERY_*) */
 	CONTROL_OK = 32,
-	CONTROL_ERROR = 33     /* u8 enum err_code, text */
+	CONTROL_ERROR = 33 /* u8 enum err_code, text */
 };
 
 enum relay_frame {
-	RELAY_LISTENER = 1,   /* text "ADDRESS:PORT", with the descriptor of a listening socket; before the CONFIGURE that names it */
-	RELAY_CONFIGURE = 2,  /* u8 check only, bytes snapshot (provisioning/store/snapshot.h); answered with CONFIGURED */
+	RELAY_LISTENER =
+	    1, /* text "ADDRESS:PORT", with the descriptor of a listening socket; before the CONFIGURE that names it */
+	RELAY_CONFIGURE = 2, /* u8 check only, bytes snapshot (provisioning/store/snapshot.h); answered with CONFIGURED */
 	RELAY_CONFIGURED = 3, /* u64 revision, u8 ok, text why not */
-	RELAY_WORKER = 4,     /* u32 number, u32 threads, with the descriptor of a sign.h connection */
-	RELAY_LOCKED = 5,     /* u8 locked, text why */
-	RELAY_READY = 6,      /* from the relay: store recovered, configuration runs, mail is accepted */
-	RELAY_STOP = 7,       /* finish what is being committed, exit 0 */
-	RELAY_CONSOLE = 8     /* with the descriptor of a console's query connection */
+	RELAY_WORKER = 4, /* u32 number, u32 threads, with the descriptor of a sign.h connection */
+	RELAY_LOCKED = 5, /* u8 locked, text why */
+	RELAY_READY = 6, /* from the relay: store recovered, configuration runs, mail is accepted */
+	RELAY_STOP = 7, /* finish what is being committed, exit 0 */
+	RELAY_CONSOLE = 8 /* with the descriptor of a console's query connection */
 };
 
 struct child_status {
-	char *name;      /* "relay", "worker 1" */
-	int64_t pid;     /* 0: not running */
-	char *state;     /* "running", "starting", "waiting 4 s", "stopped" */
+	char *name; /* "relay", "worker 1" */
+	int64_t pid; /* 0: not running */
+	char *state; /* "running", "starting", "waiting 4 s", "stopped" */
 	uint32_t restarts;
 	char *last_error;
 };
 
 struct supervisor_status {
 	int64_t pid;
-	int64_t started;    /* wall seconds */
-	uint64_t revision;  /* applied */
-	char *pin;          /* "none", "held", "rejected" */
+	int64_t started; /* wall seconds */
+	uint64_t revision; /* applied */
+	char *pin; /* "none", "held", "rejected" */
 	char *pin_error;
 	char *token_model, *token_serial, *token_firmware; /* as the last ready worker said */
 	struct child_status *children;

@@ -61,18 +61,10 @@ bool err_prefix(struct err *err, const char *format, ...)
 const char *err_code_name(enum err_code code)
 {
 	static const char *const names[] = {
-	    [ERR_NONE] = "none",
-	    [ERR_SYSTEM] = "system",
-	    [ERR_INVALID] = "invalid",
-	    [ERR_NOT_FOUND] = "not-found",
-	    [ERR_EXISTS] = "exists",
-	    [ERR_LIMIT] = "limit",
-	    [ERR_DENIED] = "denied",
-	    [ERR_TIMEOUT] = "timeout",
-	    [ERR_UNAVAILABLE] = "unavailable",
-	    [ERR_INTEGRITY] = "integrity",
-	    [ERR_CANCELLED] = "cancelled",
-	    [ERR_INTERNAL] = "internal",
+	    [ERR_NONE] = "none",	   [ERR_SYSTEM] = "system",	  [ERR_INVALID] = "invalid",
+	    [ERR_NOT_FOUND] = "not-found", [ERR_EXISTS] = "exists",	  [ERR_LIMIT] = "limit",
+	    [ERR_DENIED] = "denied",	   [ERR_TIMEOUT] = "timeout",	  [ERR_UNAVAILABLE] = "unavailable",
+	    [ERR_INTEGRITY] = "integrity", [ERR_CANCELLED] = "cancelled", [ERR_INTERNAL] = "internal",
 	};
 
 	if ((unsigned)code >= sizeof names / sizeof *names)

@@ -18,17 +18,17 @@
 
 enum err_code {
 	ERR_NONE = 0,
-	ERR_SYSTEM,      /* a system call failed; the text ends with strerror */
-	ERR_INVALID,     /* the input does not follow its grammar or rules */
-	ERR_NOT_FOUND,   /* what was named does not exist */
-	ERR_EXISTS,      /* what was to be made exists already */
-	ERR_LIMIT,       /* a named limit was passed */
-	ERR_DENIED,      /* not allowed: wrong password, role, PIN */
-	ERR_TIMEOUT,     /* the deadline passed */
+	ERR_SYSTEM, /* a system call failed; the text ends with strerror */
+	ERR_INVALID, /* the input does not follow its grammar or rules */
+	ERR_NOT_FOUND, /* what was named does not exist */
+	ERR_EXISTS, /* what was to be made exists already */
+	ERR_LIMIT, /* a named limit was passed */
+	ERR_DENIED, /* not allowed: wrong password, role, PIN */
+	ERR_TIMEOUT, /* the deadline passed */
 	ERR_UNAVAILABLE, /* the other side (token, disk, peer) is away; trying later may help */
-	ERR_INTEGRITY,   /* stored or computed data is not what it must be */
-	ERR_CANCELLED,   /* the caller took the request back */
-	ERR_INTERNAL     /* a fault of ours */
+	ERR_INTEGRITY, /* stored or computed data is not what it must be */
+	ERR_CANCELLED, /* the caller took the request back */
+	ERR_INTERNAL /* a fault of ours */
 };
 
 struct err {

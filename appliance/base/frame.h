@@ -15,7 +15,7 @@
 
 #define FRAME_HEADER_BYTES 8
 #define FRAME_PAYLOAD_MAX_BYTES (64u << 20) /* a snapshot with thousands of certificates fits */
-#define FRAME_FDS_WAITING_MAX 64            /* descriptors received ahead of their frames */
+#define FRAME_FDS_WAITING_MAX 64 /* descriptors received ahead of their frames */
 
 /*
  * Blocking send and receive of one frame; `fd` is the socket, blocking or not, and every wait ends at `deadline_ms`

@@ -15,7 +15,7 @@ void msg_put_u32(struct buf *out, uint32_t value);
 void msg_put_u64(struct buf *out, uint64_t value);
 void msg_put_i64(struct buf *out, int64_t value);
 void msg_put_bytes(struct buf *out, struct bytes value); /* u32 length, octets */
-void msg_put_text(struct buf *out, const char *value);   /* NULL is written as "" */
+void msg_put_text(struct buf *out, const char *value); /* NULL is written as "" */
 
 struct msg {
 	struct bytes rest;
@@ -29,7 +29,7 @@ uint32_t msg_get_u32(struct msg *msg);
 uint64_t msg_get_u64(struct msg *msg);
 int64_t msg_get_i64(struct msg *msg);
 struct bytes msg_get_bytes(struct msg *msg); /* a view into the message */
-char *msg_get_text(struct msg *msg);         /* never NULL; free() it; a NUL inside makes the reader bad */
+char *msg_get_text(struct msg *msg); /* never NULL; free() it; a NUL inside makes the reader bad */
 
 /* An element count for a list whose elements take at least `least` octets each: bad when that cannot fit. */
 uint32_t msg_get_count(struct msg *msg, size_t least);

@@ -21,8 +21,8 @@ bool process_drop_privileges(uid_t uid, gid_t gid, struct err *err) MUST_USE;
 struct confinement {
 	const char *const *readable; /* NULL-terminated files and directories; NULL: reading anywhere */
 	const char *const *writable; /* NULL-terminated directories (and files); NULL: nowhere */
-	bool network;                /* may make inet sockets */
-	bool execute;                /* may exec other programs */
+	bool network; /* may make inet sockets */
+	bool execute; /* may exec other programs */
 	const char *const *executable; /* with `execute`: NULL-terminated files and directories; NULL: any program */
 };
 

@@ -25,7 +25,7 @@ struct relay {
 	struct queue *queue;
 	struct smtp_server *smtp;
 	struct delivery *delivery;
-	struct config *config;  /* that runs */
+	struct config *config; /* that runs */
 	struct config *waiting; /* came before the store was ready */
 	bool store_ready;
 	bool ready_told;
@@ -108,7 +108,8 @@ static bool run_config(struct relay *relay, struct config *config, bool check_on
 	delivery_configure(relay->delivery, config);
 	config_unref(relay->config);
 	relay->config = config_ref(config);
-	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision), LOG_NUMBER("servers", config->n_servers));
+	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
+		 LOG_NUMBER("servers", config->n_servers));
 	return true;
 }
 

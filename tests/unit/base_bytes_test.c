@@ -12,8 +12,13 @@ static void base64_both_ways(void)
 	/* RFC 4648 §10 */
 	static const struct {
 		const char *plain, *encoded;
-	} cases[] = {{"", ""},		{"f", "Zg=="},	  {"fo", "Zm8="},	 {"foo", "Zm9v"},
-		     {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+	} cases[] = {{"", ""},
+		     {"f", "Zg=="},
+		     {"fo", "Zm8="},
+		     {"foo", "Zm9v"},
+		     {"foob", "Zm9vYg=="},
+		     {"fooba", "Zm9vYmE="},
+		     {"foobar", "Zm9vYmFy"}};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct buf encoded = {0}, decoded = {0};

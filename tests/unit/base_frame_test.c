@@ -46,7 +46,7 @@ static void bad_headers_are_refused(void)
 {
 	static const uint8_t cases[][FRAME_HEADER_BYTES] = {
 	    {0xff, 0, 0, 0, 0, 1, 0, 0}, /* too long */
-	    {0, 0, 0, 1, 0, 1, 1, 0},    /* unknown flag */
+	    {0, 0, 0, 1, 0, 1, 1, 0}, /* unknown flag */
 	    {0, 0, 0, 1, 0, 1, 0, 2},
 	};
 	struct frame_header header;

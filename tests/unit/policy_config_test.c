@@ -44,28 +44,27 @@ static void defaults_fill_what_is_not_set(void)
 
 static void everything_is_read(void)
 {
-	static const char *const rows[][2] = {
-	    {"system host-name", "mx1.example.co.jp"},
-	    {"server a smtp listen 0.0.0.0:25", ""},
-	    {"server a smtp listen [::1]:25", ""},
-	    {"server a smtp allow-network", "192.0.2.0/24"},
-	    {"server a smtp allow-network", "2001:db8::/32"},
-	    {"server a smtp auth", "optional"},
-	    {"server a received", "none"},
-	    {"server a next-hop backup.example.com priority", "20"},
-	    {"server a next-hop backup.example.com", ""},
-	    {"server a next-hop [2001:db8::1]:2525", ""},
-	    {"server a next-hop maildir:/var/lib/inkan/maildir", ""},
-	    {"server a next-hop maildir:/var/lib/inkan/maildir priority", "30"},
-	    {"server a smime enabled", ""},
-	    {"server a smime unsigned-sender", "refuse"},
-	    {"server a smime exclude recipient", "^a@"},
-	    {"server a smime exclude recipient", "^b@"},
-	    {"server a smime exclude header Subject", "plain"},
-	    {"server a user app password", "$y$hash"},
-	    {"server a queue retry", "10s,2m"},
-	    {"server b smtp max-message-size", "1M"},
-	    {NULL, NULL}};
+	static const char *const rows[][2] = {{"system host-name", "mx1.example.co.jp"},
+					      {"server a smtp listen 0.0.0.0:25", ""},
+					      {"server a smtp listen [::1]:25", ""},
+					      {"server a smtp allow-network", "192.0.2.0/24"},
+					      {"server a smtp allow-network", "2001:db8::/32"},
+					      {"server a smtp auth", "optional"},
+					      {"server a received", "none"},
+					      {"server a next-hop backup.example.com priority", "20"},
+					      {"server a next-hop backup.example.com", ""},
+					      {"server a next-hop [2001:db8::1]:2525", ""},
+					      {"server a next-hop maildir:/var/lib/inkan/maildir", ""},
+					      {"server a next-hop maildir:/var/lib/inkan/maildir priority", "30"},
+					      {"server a smime enabled", ""},
+					      {"server a smime unsigned-sender", "refuse"},
+					      {"server a smime exclude recipient", "^a@"},
+					      {"server a smime exclude recipient", "^b@"},
+					      {"server a smime exclude header Subject", "plain"},
+					      {"server a user app password", "$y$hash"},
+					      {"server a queue retry", "10s,2m"},
+					      {"server b smtp max-message-size", "1M"},
+					      {NULL, NULL}};
 	struct err err;
 	struct config *config = config_new(snapshot_of(rows), &err);
 	const struct config_server *a;
@@ -99,7 +98,8 @@ static void mistakes_name_the_setting(void)
 	static const struct {
 		const char *path, *value, *error;
 	} cases[] = {
-	    {"server a smime exclude recipient", "(", "server a smime exclude recipient: expression \"(\": missing closing parenthesis"},
+	    {"server a smime exclude recipient", "(",
+	     "server a smime exclude recipient: expression \"(\": missing closing parenthesis"},
 	    {"server a smime exclude header Subject", "[", "server a smime exclude header Subject: expression \"[\""},
 	    {"server a smime certificate", "x@example.com", "no certificate is registered for x@example.com"},
 	    {"server a smtp allow-network", "192.0.2.0/33", "\"192.0.2.0/33\" is not a network"},
@@ -136,12 +136,18 @@ static void networks_match_by_bits(void)
 		const char *network, *client;
 		bool allowed;
 	} cases[] = {
-	    {"192.0.2.0/24", "192.0.2.255", true},     {"192.0.2.0/24", "192.0.3.0", false},
-	    {"192.0.2.128/25", "192.0.2.127", false},  {"192.0.2.128/25", "192.0.2.128", true},
-	    {"192.0.2.1", "192.0.2.1", true},	       {"192.0.2.1", "192.0.2.2", false},
-	    {"0.0.0.0/0", "203.0.113.9", true},	       {"0.0.0.0/0", "2001:db8::1", false},
-	    {"2001:db8::/32", "2001:db8:ffff::1", true}, {"2001:db8::/32", "2001:db9::1", false},
-	    {"192.0.2.0/24", "::ffff:192.0.2.7", true}, {"::/0", "2001:db8::1", true},
+	    {"192.0.2.0/24", "192.0.2.255", true},
+	    {"192.0.2.0/24", "192.0.3.0", false},
+	    {"192.0.2.128/25", "192.0.2.127", false},
+	    {"192.0.2.128/25", "192.0.2.128", true},
+	    {"192.0.2.1", "192.0.2.1", true},
+	    {"192.0.2.1", "192.0.2.2", false},
+	    {"0.0.0.0/0", "203.0.113.9", true},
+	    {"0.0.0.0/0", "2001:db8::1", false},
+	    {"2001:db8::/32", "2001:db8:ffff::1", true},
+	    {"2001:db8::/32", "2001:db9::1", false},
+	    {"192.0.2.0/24", "::ffff:192.0.2.7", true},
+	    {"::/0", "2001:db8::1", true},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

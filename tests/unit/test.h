@@ -15,7 +15,7 @@
 
 void test_run(const char *name, void (*function)(void));
 void test_case(const char *format, ...) PRINTF_LIKE(1, 2); /* shown with failures until the next one or the end of the test */
-int test_finish(void);                                     /* main's exit status; 1 also when no test ran */
+int test_finish(void); /* main's exit status; 1 also when no test ran */
 
 #define CHECK(condition) test_check((condition), __FILE__, __LINE__, #condition)
 #define CHECK_OK(call, err) test_check_ok((call), (err), __FILE__, __LINE__, #call)

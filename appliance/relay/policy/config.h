@@ -15,12 +15,12 @@ struct pattern; /* pattern.h: a compiled regular expression */
 
 struct config_listen {
 	char *address; /* as configured, "0.0.0.0:25": the key by which inkand hands over the socket */
-	char *tls;     /* "none" */
+	char *tls; /* "none" */
 };
 
 struct config_network {
 	uint8_t octets[16]; /* IPv4 as ::ffff:a.b.c.d */
-	unsigned bits;      /* 0..128 */
+	unsigned bits; /* 0..128 */
 };
 
 struct config_user {
@@ -29,15 +29,15 @@ struct config_user {
 };
 
 struct config_next_hop {
-	char *host;    /* host name or address; NULL for a maildir */
+	char *host; /* host name or address; NULL for a maildir */
 	uint16_t port;
 	char *maildir; /* directory of a maildir next hop, or NULL */
 	unsigned priority;
 };
 
 struct config_exclusion {
-	char *header;   /* NULL: of recipients */
-	char *text;     /* the expression as configured */
+	char *header; /* NULL: of recipients */
+	char *text; /* the expression as configured */
 	struct pattern *pattern;
 };
 

@@ -42,8 +42,8 @@ static int word(const struct reader *reader, const char *name, const char *const
 }
 
 /* Every value of a repeatable leaf: calls `add` for each. */
-static bool each_value(const struct reader *reader, const char *name, bool (*add)(const struct reader *, const char *, struct err *),
-		       struct err *err)
+static bool each_value(const struct reader *reader, const char *name,
+		       bool (*add)(const struct reader *, const char *, struct err *), struct err *err)
 {
 	char *path = mem_format("server %s %s", reader->server->name, name);
 	bool fine = true;
@@ -59,8 +59,8 @@ static bool each_value(const struct reader *reader, const char *name, bool (*add
 }
 
 /* Every name below a path: calls `add` for each. */
-static bool each_name(const struct reader *reader, const char *name, bool (*add)(const struct reader *, const char *, struct err *),
-		      struct err *err)
+static bool each_name(const struct reader *reader, const char *name,
+		      bool (*add)(const struct reader *, const char *, struct err *), struct err *err)
 {
 	size_t count;
 	char **names = settings_names(reader->settings, &count, "server %s %s", reader->server->name, name);
@@ -340,6 +340,7 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
 	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
 		return false;
-	qsort(server->next_hops, server->n_next_hops, sizeof *server->next_hops, by_priority);
+	if (server->n_next_hops > 0)
+		qsort(server->next_hops, server->n_next_hops, sizeof *server->next_hops, by_priority);
 	return true;
 }

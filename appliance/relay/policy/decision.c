@@ -31,8 +31,7 @@ static void set_rule(struct decision_recipient *recipient, bool sign, const char
 	recipient->rule = mem_string(rule);
 }
 
-static void set_all(struct decision *decision, bool sign, const char *format, ...)
-    __attribute__((__format__(__printf__, 3, 4)));
+static void set_all(struct decision *decision, bool sign, const char *format, ...) __attribute__((__format__(__printf__, 3, 4)));
 
 /* Those that are still to be signed get this verdict and rule. */
 static void set_all(struct decision *decision, bool sign, const char *format, ...)

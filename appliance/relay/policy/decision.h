@@ -14,12 +14,12 @@ struct decision_facts {
 	const char *const *recipients;
 	size_t n_recipients;
 	enum mime_from from;
-	const char *from_address;             /* MIME_FROM_ONE */
+	const char *from_address; /* MIME_FROM_ONE */
 	const struct mime_header *header;
 	enum mime_presigned presigned;
 	enum mime_verdict verdict;
 	const char *unsignable_reason;
-	int64_t now;                          /* wall seconds */
+	int64_t now; /* wall seconds */
 };
 
 struct decision_recipient {

@@ -28,7 +28,8 @@ struct pattern *pattern_new(const char *expression, struct err *err)
 		PCRE2_UCHAR text[256];
 
 		pcre2_get_error_message(error, text, sizeof text);
-		err_set(err, ERR_INVALID, "expression \"%s\": %s at character %zu", expression, (const char *)text, (size_t)at + 1);
+		err_set(err, ERR_INVALID, "expression \"%s\": %s at character %zu", expression, (const char *)text,
+			(size_t)at + 1);
 		return NULL;
 	}
 	pattern = mem_new(sizeof *pattern);

@@ -5,8 +5,8 @@
 #include "appliance/base/bytes.h"
 
 #define PATTERN_MAX_BYTES 1024
-#define PATTERN_MATCH_LIMIT 100000    /* backtracking points: pcre2_set_match_limit, pcre2_set_depth_limit */
-#define PATTERN_HEAP_LIMIT_KIB 1024   /* pcre2_set_heap_limit */
+#define PATTERN_MATCH_LIMIT 100000 /* backtracking points: pcre2_set_match_limit, pcre2_set_depth_limit */
+#define PATTERN_HEAP_LIMIT_KIB 1024 /* pcre2_set_heap_limit */
 
 struct pattern;
 

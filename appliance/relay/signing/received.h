@@ -6,12 +6,12 @@
 
 struct received_facts {
 	enum config_received mode;
-	const char *client;   /* "helo.example ([192.0.2.1])" */
-	const char *by;       /* our host name */
+	const char *client; /* "helo.example ([192.0.2.1])" */
+	const char *by; /* our host name */
 	const char *protocol; /* RFC 3848: "ESMTP", "ESMTPA", "HTTP" */
 	const char *id;
 	const char *recipient; /* the only one, or NULL when there are several: a copy must not tell of the others */
-	int64_t time;         /* wall seconds */
+	int64_t time; /* wall seconds */
 };
 
 /* Appends the whole field with CRLF; nothing in mode none. Abbreviated leaves out the client and the recipient. */

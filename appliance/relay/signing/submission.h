@@ -21,25 +21,25 @@ struct submission_context {
 };
 
 struct submission_envelope {
-	struct config *config;               /* referenced for the life of the submission */
-	const struct config_server *server;  /* of that config */
-	const char *sender;                  /* reverse path, "" for null */
+	struct config *config; /* referenced for the life of the submission */
+	const struct config_server *server; /* of that config */
+	const char *sender; /* reverse path, "" for null */
 	const struct queue_recipient *recipients; /* address, original, notify; rendering and rule are set here. Copied */
 	size_t n_recipients;
 	const char *envelope_id;
 	bool return_full, smtputf8;
 	enum queue_body_type body_type;
-	const char *client;    /* for Received: "helo.example ([192.0.2.1])" */
-	const char *protocol;  /* "ESMTP", "HTTP" */
-	const char *user;      /* authenticated user, or NULL */
+	const char *client; /* for Received: "helo.example ([192.0.2.1])" */
+	const char *protocol; /* "ESMTP", "HTTP" */
+	const char *user; /* authenticated user, or NULL */
 	uint64_t expected_size; /* SIZE=, 0 unknown */
 };
 
 struct submission_reply {
-	int code;                 /* 250, 451, 452, 550, 552, 554 */
-	const char *enhanced;     /* "2.0.0"; "" for none */
+	int code; /* 250, 451, 452, 550, 552, 554 */
+	const char *enhanced; /* "2.0.0"; "" for none */
 	char text[ERR_TEXT_MAX];
-	uint64_t id;              /* of the stored message; 0 when refused */
+	uint64_t id; /* of the stored message; 0 when refused */
 };
 
 struct submission;

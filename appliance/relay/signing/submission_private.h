@@ -52,11 +52,11 @@ struct submission {
 	const struct certificate *digest_certificate; /* the one that the digest is taken for, NULL: none */
 	EVP_MD_CTX *digest;
 	struct decision decision;
-	struct rendering part;      /* the signed part */
+	struct rendering part; /* the signed part */
 	struct queue_body *encoded; /* its re-encoded leaves, or NULL */
-	struct err encode_error;    /* set by the pool thread */
-	uint64_t sign_id;           /* for signer_cancel while SIGNING */
-	struct rendering message;   /* the signed rendering */
+	struct err encode_error; /* set by the pool thread */
+	uint64_t sign_id; /* for signer_cancel while SIGNING */
+	struct rendering message; /* the signed rendering */
 };
 
 /* submission.c */

@@ -117,7 +117,8 @@ static void on_signed(enum signer_outcome outcome, struct bytes cms, const char 
 	}
 	if (outcome == SIGNER_SIGNED)
 		text = err.text;
-	log_warning("message.not-signed", LOG_TEXT("certificate", submission->decision.certificate->address), LOG_TEXT("why", text));
+	log_warning("message.not-signed", LOG_TEXT("certificate", submission->decision.certificate->address),
+		    LOG_TEXT("why", text));
 	submission_set_failure(submission, 451, "4.3.0", "%s", outcome == SIGNER_SIGNED ? "Signing failed" : replies[outcome]);
 	submission_end(submission);
 }
@@ -226,7 +227,8 @@ static bool check_header(struct submission *submission)
 	size_t received = 0;
 
 	if (header->too_large)
-		submission_set_failure(submission, 554, "5.6.0", "The message header is larger than %u bytes", MIME_HEADER_MAX_BYTES);
+		submission_set_failure(submission, 554, "5.6.0", "The message header is larger than %u bytes",
+				       MIME_HEADER_MAX_BYTES);
 	if (header->has_nul)
 		submission_set_failure(submission, 550, "5.6.0", "The message header holds a NUL");
 	mime_header_find(header, "Received", &received);
