@@ -20,21 +20,21 @@
 struct queue;
 struct event_base;
 
-#define QUEUE_INLINE_BODY_MAX_BYTES 32768     /* larger bodies are files */
-#define QUEUE_APPEND_OUTSTANDING_BYTES 65536  /* of one body, waiting to be written */
-#define QUEUE_COMMIT_MESSAGES_MAX 512         /* in one transaction */
+#define QUEUE_INLINE_BODY_MAX_BYTES 32768 /* larger bodies are files */
+#define QUEUE_APPEND_OUTSTANDING_BYTES 65536 /* of one body, waiting to be written */
+#define QUEUE_COMMIT_MESSAGES_MAX 512 /* in one transaction */
 
 enum queue_health {
 	QUEUE_OK,
-	QUEUE_FULL,   /* too little space or inodes: 452 4.3.1 before DATA */
-	QUEUE_FAILED  /* a commit or sync failed: 451 4.3.0; the process should exit and be restarted */
+	QUEUE_FULL, /* too little space or inodes: 452 4.3.1 before DATA */
+	QUEUE_FAILED /* a commit or sync failed: 451 4.3.0; the process should exit and be restarted */
 };
 
 struct queue_settings {
 	const char *directory; /* holds queue.db and spool/; made if missing (mode 0700) */
-	uint16_t node;         /* 0..1023, goes into message ids */
+	uint16_t node; /* 0..1023, goes into message ids */
 	uint64_t min_free_bytes; /* below it: QUEUE_FULL. 0: max(5 % of the file system, 256 MiB) */
-	uint64_t ballast_bytes;  /* kept in a file to give back when the disk is full; 0: none (tests) */
+	uint64_t ballast_bytes; /* kept in a file to give back when the disk is full; 0: none (tests) */
 };
 
 struct queue_events {
@@ -100,9 +100,9 @@ enum queue_rendering { QUEUE_PLAIN = 0, QUEUE_SIGNED = 1 };
 struct queue_recipient {
 	const char *address;
 	enum queue_rendering rendering;
-	const char *rule;      /* the policy's reason, for the delivery log and explain */
-	const char *original;  /* ORCPT, or NULL */
-	uint32_t notify;       /* enum queue_notify bits; 0: the default (failure) */
+	const char *rule; /* the policy's reason, for the delivery log and explain */
+	const char *original; /* ORCPT, or NULL */
+	uint32_t notify; /* enum queue_notify bits; 0: the default (failure) */
 };
 
 enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8 };
@@ -110,17 +110,17 @@ enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTI
 enum queue_body_type { QUEUE_7BIT = 0, QUEUE_8BITMIME = 1, QUEUE_BINARYMIME = 2 };
 
 struct queue_message {
-	uint64_t id;            /* queue_new_id */
-	const char *server;     /* name of the server whose settings deliver it */
-	const char *sender;     /* reverse path without <>, "" for the null sender */
+	uint64_t id; /* queue_new_id */
+	const char *server; /* name of the server whose settings deliver it */
+	const char *sender; /* reverse path without <>, "" for the null sender */
 	const char *envelope_id; /* ENVID, or NULL */
-	bool return_full;       /* RET=FULL */
+	bool return_full; /* RET=FULL */
 	bool smtputf8;
 	enum queue_body_type body_type; /* as received; what the plain rendering needs */
-	int64_t received;       /* wall seconds */
-	int64_t expires;        /* wall seconds: end of the queue lifetime */
-	struct bytes prefix;    /* trace fields in front of every rendering */
-	struct bytes addition;  /* serialised signed rendering (mime/rendering.h); empty when nobody gets it */
+	int64_t received; /* wall seconds */
+	int64_t expires; /* wall seconds: end of the queue lifetime */
+	struct bytes prefix; /* trace fields in front of every rendering */
+	struct bytes addition; /* serialised signed rendering (mime/rendering.h); empty when nobody gets it */
 	uint64_t plain_size, signed_size; /* octets on the wire without dot-stuffing; prefix included */
 	const char *message_id; /* Message-ID field, for logs; may be "" */
 };
@@ -145,7 +145,7 @@ struct queue_item {
 	char *rule;
 	char *original;
 	uint32_t notify;
-	uint32_t attempts;  /* before this one */
+	uint32_t attempts; /* before this one */
 	struct queue_stored *message; /* shared by the items of one message in one claim */
 };
 
@@ -164,7 +164,7 @@ struct queue_stored *queue_stored_ref(struct queue_stored *stored);
 void queue_stored_unref(struct queue_stored *stored);
 
 struct queue_claim {
-	uint64_t token;  /* for queue_report */
+	uint64_t token; /* for queue_report */
 	struct queue_item *items;
 	size_t count;
 };
@@ -179,7 +179,7 @@ enum queue_result_kind { QUEUE_DELIVERED, QUEUE_DEFERRED, QUEUE_PERMANENT, QUEUE
 struct queue_result {
 	uint64_t recipient;
 	enum queue_result_kind kind;
-	int64_t due;       /* QUEUE_DEFERRED: wall milliseconds */
+	int64_t due; /* QUEUE_DEFERRED: wall milliseconds */
 	const char *reply; /* what the next hop said, one line */
 };
 

@@ -1,0 +1,65 @@
+/* The queue as its own files see it. */
+#ifndef INKAN_QUEUE_PRIVATE_H
+#define INKAN_QUEUE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "appliance/base/pool.h"
+#include "appliance/relay/queue/ids.h"
+#include "appliance/relay/queue/queue.h"
+#include "appliance/relay/queue/space.h"
+#include "appliance/relay/queue/spool.h"
+#include "appliance/relay/queue/storekeeper.h"
+
+#define QUEUE_SYNC_THREADS 4
+#define QUEUE_FILE_THREADS 2 /* reading body files */
+#define QUEUE_BODY_FAILURES_MAX 3 /* I/O errors of body files within a minute: the store has failed */
+#define QUEUE_BODY_FAILURES_MS 60000
+
+struct queue {
+	/* fixed after recovery */
+	struct event_base *base;
+	struct queue_events events;
+	char *directory;
+	int directory_fd; /* locked: one process at a time */
+	struct spool spool;
+	struct pool *sync; /* writes and syncs of body files */
+	struct pool *files; /* reads of body files */
+	struct pool *reader; /* one thread: the read-only connection */
+	struct database *read_database;
+
+	/* any thread */
+	struct space space;
+	_Atomic bool closing;
+	struct storekeeper keeper;
+
+	/* loop's thread */
+	struct ids ids;
+	struct event *event;
+	bool ready;
+	enum queue_health told; /* by the last health event */
+	unsigned outstanding; /* requests and jobs that will still come back */
+	bool ballast_running;
+	int64_t body_failures_ms[QUEUE_BODY_FAILURES_MAX];
+	unsigned n_body_failures;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+/* Every request and pool job is held while it runs, so that a close waits for it. Loop's thread. */
+void queue_hold(struct queue *queue);
+void queue_release(struct queue *queue);
+
+/* Finishes a request on the loop's thread, never from within this call. Holds until then. Loop's thread. */
+void queue_post(struct queue *queue, struct request *request);
+
+/* Submits to the storekeeper; holds until it is finished. Loop's thread. */
+void queue_submit(struct queue *queue, enum request_kind kind, struct request *request);
+
+/* An I/O error of a body file: the third in a minute is the store's failure (queue.md §4 rule 4). Loop's thread. */
+void queue_note_body_failure(struct queue *queue, const struct err *err);
+
+/* Unlinks body files on a sync thread; takes the array of numbers. Loop's thread. */
+void queue_remove_files(struct queue *queue, struct buf *numbers);
+
+#endif

@@ -1,0 +1,65 @@
+#include "appliance/relay/queue/statements.h"
+
+#define LIST_COLUMNS                                                                                                             \
+	"SELECT r.message, r.id, m.server, m.sender, r.address, r.state, r.reply, m.received, r.due, r.attempts,"                \
+	" CASE r.rendering WHEN 1 THEN m.signed_size ELSE m.plain_size END"                                                      \
+	" FROM recipient AS r JOIN message AS m ON m.id = r.message "
+
+/* The state is written as a number where the partial indices of schema.c need to see it. */
+const char *const statement_sql[STATEMENTS] = {
+    [S_BEGIN] = "BEGIN IMMEDIATE",
+    [S_COMMIT] = "COMMIT",
+    [S_ROLLBACK] = "ROLLBACK",
+
+    [S_INSERT_MESSAGE] =
+	"INSERT INTO message (id, server, sender, envelope_id, message_id, return_full, smtputf8, body_type,"
+	" received, expires, plain_size, signed_size,"
+	" original, original_place, original_size, original_digest,"
+	" encoded, encoded_place, encoded_size, encoded_digest, prefix, addition)"
+	" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+	" ON CONFLICT (id) DO NOTHING",
+    [S_INSERT_BODY] = "INSERT INTO body (number, data) VALUES (?1, ?2)",
+    [S_INSERT_FILE] = "INSERT INTO file (number) VALUES (?1)",
+    [S_INSERT_RECIPIENT] = "INSERT INTO recipient (id, message, address, rendering, rule, original, notify, state, due, attempts)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 0)",
+
+    [S_DELETE_RECIPIENT] = "DELETE FROM recipient WHERE id = ?1",
+    [S_DEFER_RECIPIENT] =
+	"UPDATE recipient SET due = coalesce(?2, due), attempts = attempts + 1, reply = ?3, state = max(state, ?4)"
+	" WHERE id = ?1 RETURNING state",
+    [S_SET_STATE] = "UPDATE recipient SET state = ?2 WHERE id = ?1",
+    [S_SET_DUE] = "UPDATE recipient SET due = ?2 WHERE id = ?1",
+    [S_MESSAGE_HAS_RECIPIENT] = "SELECT 1 FROM recipient WHERE message = ?1 LIMIT 1",
+    [S_DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1 RETURNING original, original_place, encoded, encoded_place",
+    [S_DELETE_BODY] = "DELETE FROM body WHERE number = ?1",
+    [S_DELETE_FILE] = "DELETE FROM file WHERE number = ?1",
+    [S_SLICE_ALL] = "SELECT id, message, state FROM recipient WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [S_SLICE_MESSAGE] = "SELECT id, message, state FROM recipient WHERE message = ?3 AND id > ?1 ORDER BY id LIMIT ?2",
+
+    [S_SCAN_DUE] = "SELECT id, due FROM recipient WHERE state = 0 AND due >= ?1 ORDER BY due, id",
+    [S_LOAD_RECIPIENT] = "SELECT message, address, rendering, rule, original, notify, attempts FROM recipient WHERE id = ?1",
+    [S_LOAD_MESSAGE] = "SELECT server, sender, envelope_id, message_id, return_full, smtputf8, body_type, received, expires,"
+		       " plain_size, signed_size, original_size, encoded_size, prefix, addition FROM message WHERE id = ?1",
+
+    [S_LOAD_PARTS] = "SELECT original, original_place, original_size, original_digest,"
+		     " encoded, encoded_place, encoded_size, encoded_digest FROM message WHERE id = ?1",
+    [S_LOAD_BODY] = "SELECT data FROM body WHERE number = ?1",
+    [S_LIST_ALL] = LIST_COLUMNS "WHERE r.id > ?1 ORDER BY r.id LIMIT ?2",
+    [S_LIST_MESSAGE] = LIST_COLUMNS "WHERE r.message = ?3 AND r.id > ?1 ORDER BY r.id LIMIT ?2",
+    [S_OLDEST] = "SELECT received FROM message ORDER BY id LIMIT 1",
+
+    [S_HIGHEST_MESSAGE] = "SELECT max(id) FROM message",
+    [S_HIGHEST_RECIPIENT] = "SELECT max(id) FROM recipient",
+    [S_HIGHEST_FILE] = "SELECT max(number) FROM file",
+    [S_RECORDED_HIGHEST] = "SELECT highest FROM numbering",
+    [S_RECORD_HIGHEST] = "UPDATE numbering SET highest = ?1",
+    [S_LIST_FILES] = "SELECT number FROM file ORDER BY number",
+    [S_LIST_DELETING] = "SELECT id, message FROM recipient WHERE state = 2 AND state <> 0",
+    [S_COUNT_MESSAGES] = "SELECT count(*) FROM (SELECT DISTINCT message FROM recipient)",
+    [S_COUNT_WAITING] = "SELECT count(*) FROM recipient WHERE state = 0",
+    [S_COUNT_HELD] = "SELECT count(*) FROM recipient WHERE state = 1 AND state <> 0",
+
+    [S_PAGE_COUNT] = "PRAGMA page_count",
+    [S_FREE_PAGES] = "PRAGMA freelist_count",
+    [S_VACUUM] = "PRAGMA incremental_vacuum(1000)",
+};
