@@ -28,9 +28,9 @@ void smtp_server_add_socket(struct smtp_server *server, const char *address, int
 
 /*
  * Runs a configuration: new sessions and new transactions use it, a transaction that has begun finishes on its own.
- * ERR_EXISTS names an address that two servers listen on. ERR_NOT_FOUND names one without a socket (not asked with
- * `check_only`, which changes nothing: the sockets of a new address come after the check). References the configuration. Sessions
- * of a server that is no longer configured get 421 at their next MAIL.
+ * ERR_NOT_FOUND names a listen address without a socket (not asked with `check_only`, which changes nothing: the sockets of a
+ * new address come after the check). References the configuration. Sessions of a server that is no longer configured get
+ * 421 at their next MAIL.
  */
 bool smtp_server_configure(struct smtp_server *server, struct config *config, bool check_only, struct err *err) MUST_USE;
 

@@ -42,7 +42,7 @@ void smtp_proceed_helo(struct smtp_session *session, const struct smtp_request *
 void smtp_proceed_ehlo(struct smtp_session *session, const struct smtp_request *request)
 {
 	hello(session, request, true);
-	buf_printf(&session->replies, "250-%s\r\n250-PIPELINING\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n",
+	buf_printf(&session->replies, "250-%s\r\n250-PIPELINING\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
 		   session->service->config->host_name, smtp_session_settings(session)->limits.message_bytes);
 	if (smtp_auth_offered(session))
 		buf_put_text(&session->replies, "250-AUTH PLAIN LOGIN\r\n");

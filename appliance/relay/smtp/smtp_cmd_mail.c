@@ -1,4 +1,4 @@
-/* MAIL (RFC 5321 §4.1.1.2, SIZE of RFC 1870, BODY of RFC 6152, AUTH of RFC 4954 §5). */
+/* MAIL (RFC 5321 §4.1.1.2, SIZE of RFC 1870, BODY of RFC 6152, SMTPUTF8 of RFC 6531, AUTH of RFC 4954 §5). */
 #include <stdlib.h>
 
 #include "appliance/base/log.h"
@@ -25,10 +25,16 @@ static enum smtp_reply check_auth(struct smtp_request *request, struct bytes val
 	return value.len > 0 ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_SYNTAX;
 }
 
+static enum smtp_reply check_utf8(struct smtp_request *request, struct bytes value)
+{
+	request->smtputf8 = true;
+	return value.len == 0 ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_UTF8;
+}
+
 static const struct {
 	const char *keyword;
 	enum smtp_reply (*check)(struct smtp_request *request, struct bytes value);
-} params[] = {{"SIZE", check_size}, {"BODY", check_body}, {"AUTH", check_auth}};
+} params[] = {{"SIZE", check_size}, {"BODY", check_body}, {"SMTPUTF8", check_utf8}, {"AUTH", check_auth}};
 
 static enum smtp_reply check_param(struct smtp_request *request, const struct smtp_param *param)
 {
@@ -39,18 +45,27 @@ static enum smtp_reply check_param(struct smtp_request *request, const struct sm
 	return SMTP_REPLY_PARAM_UNKNOWN;
 }
 
+/* The parameter stands behind the address that needs it. */
+static bool lacks_utf8(const struct smtp_request *request)
+{
+	const char *c = request->path.address;
+
+	while (*c != '\0' && (unsigned char)*c < 0x80)
+		c++;
+	return *c != '\0' && !request->smtputf8;
+}
+
 static enum smtp_reply check_syntax(struct smtp_request *request)
 {
 	static const enum smtp_reply address_faults[] = {
 	    [SMTP_PATH_SYNTAX] = SMTP_REPLY_SENDER_SYNTAX,
 	    [SMTP_PATH_NO_DOMAIN] = SMTP_REPLY_SENDER_NO_DOMAIN,
 	    [SMTP_PATH_TOO_LONG] = SMTP_REPLY_SENDER_TOO_LONG,
-	    [SMTP_PATH_NEEDS_UTF8] = SMTP_REPLY_SENDER_UTF8,
 	};
 	enum smtp_path_result why = SMTP_PATH_OK;
 	enum smtp_reply fault = SMTP_REPLY_NONE;
 
-	switch (smtp_parse_path_command(request->arguments, "FROM:", SMTP_PATH_NULL, &request->path, &why)) {
+	switch (smtp_parse_path_command(request->arguments, "FROM:", SMTP_PATH_NULL | SMTP_PATH_UTF8, &request->path, &why)) {
 	case SMTP_PATH_COMMAND_FORM:
 		return SMTP_REPLY_MAIL_SYNTAX;
 	case SMTP_PATH_COMMAND_ADDRESS:
@@ -62,7 +77,7 @@ static enum smtp_reply check_syntax(struct smtp_request *request)
 	}
 	for (size_t i = 0; fault == SMTP_REPLY_NONE && i < request->path.n_params; i++)
 		fault = check_param(request, &request->path.params[i]);
-	return fault;
+	return fault == SMTP_REPLY_NONE && lacks_utf8(request) ? SMTP_REPLY_SENDER_UTF8 : fault;
 }
 
 /* What has nothing to do with this command, but with us. */
@@ -106,6 +121,7 @@ void smtp_proceed_mail(struct smtp_session *session, const struct smtp_request *
 {
 	session->transaction = smtp_transaction_new(session, request->path.address);
 	session->transaction->body_type = request->body_type;
+	session->transaction->smtputf8 = request->smtputf8;
 	session->transaction->declared_size = request->size;
 	smtp_session_set_state(session, SMTP_STATE_MAIL);
 	smtp_session_reply(session, SMTP_REPLY_SENDER_OK);

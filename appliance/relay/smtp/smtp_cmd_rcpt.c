@@ -6,7 +6,7 @@
 #include "appliance/base/log.h"
 #include "appliance/relay/smtp/smtp_session.h"
 
-static enum smtp_reply check_syntax(struct smtp_request *request)
+static enum smtp_reply check_syntax(const struct smtp_transaction *transaction, struct smtp_request *request)
 {
 	static const enum smtp_reply address_faults[] = {
 	    [SMTP_PATH_SYNTAX] = SMTP_REPLY_RECIPIENT_SYNTAX,
@@ -14,9 +14,10 @@ static enum smtp_reply check_syntax(struct smtp_request *request)
 	    [SMTP_PATH_TOO_LONG] = SMTP_REPLY_RECIPIENT_TOO_LONG,
 	    [SMTP_PATH_NEEDS_UTF8] = SMTP_REPLY_RECIPIENT_UTF8,
 	};
+	unsigned flags = SMTP_PATH_POSTMASTER | (transaction->smtputf8 ? SMTP_PATH_UTF8 : 0);
 	enum smtp_path_result why = SMTP_PATH_OK;
 
-	switch (smtp_parse_path_command(request->arguments, "TO:", SMTP_PATH_POSTMASTER, &request->path, &why)) {
+	switch (smtp_parse_path_command(request->arguments, "TO:", flags, &request->path, &why)) {
 	case SMTP_PATH_COMMAND_FORM:
 		return SMTP_REPLY_RCPT_SYNTAX;
 	case SMTP_PATH_COMMAND_ADDRESS:
@@ -32,7 +33,7 @@ static enum smtp_reply check_syntax(struct smtp_request *request)
 enum smtp_reply smtp_check_rcpt(const struct smtp_session *session, struct smtp_request *request)
 {
 	const struct smtp_transaction *transaction = session->transaction;
-	enum smtp_reply fault = check_syntax(request);
+	enum smtp_reply fault = check_syntax(transaction, request);
 	char *text;
 
 	if (fault == SMTP_REPLY_NONE && !transaction->may_relay)

@@ -27,8 +27,9 @@ void smtp_content_begin(struct smtp_session *session, bool dots)
 	    .recipients = transaction->recipients,
 	    .n_recipients = transaction->n_recipients,
 	    .body_type = transaction->body_type,
+	    .smtputf8 = transaction->smtputf8,
 	    .client = client,
-	    .protocol = smtp_session_protocol(session, transaction->user != NULL),
+	    .protocol = smtp_session_protocol(session),
 	    .user = transaction->user,
 	    .expected_size = transaction->declared_size,
 	};

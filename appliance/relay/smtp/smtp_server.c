@@ -225,35 +225,13 @@ void smtp_server_add_socket(struct smtp_server *server, const char *address, int
 
 /* ---- Configuration ---- */
 
-static bool names_address(const struct config_server *settings, const char *address)
-{
-	for (size_t i = 0; i < settings->n_listens; i++) {
-		if (strcmp(settings->listens[i].address, address) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* A listen address belongs to one server, or it would depend on luck whose rules hold there. */
-static bool check_listen(const struct config *config, size_t at, const char *address, struct err *err)
-{
-	for (size_t i = 0; i < at; i++) {
-		if (names_address(&config->servers[i], address))
-			return err_set(err, ERR_EXISTS, "server %s smtp listen %s: server %s listens there",
-				       config->servers[at].name, address, config->servers[i].name);
-	}
-	return true;
-}
-
-static bool check_listens(const struct smtp_server *server, const struct config *config, bool check_only, struct err *err)
+static bool check_listens(const struct smtp_server *server, const struct config *config, struct err *err)
 {
 	for (size_t s = 0; s < config->n_servers; s++) {
 		for (size_t l = 0; l < config->servers[s].n_listens; l++) {
 			const char *address = config->servers[s].listens[l].address;
 
-			if (!check_listen(config, s, address, err))
-				return false;
-			if (!check_only && find_listener(server, address) == NULL)
+			if (find_listener(server, address) == NULL)
 				return err_set(err, ERR_NOT_FOUND, "server %s smtp listen %s: there is no socket",
 					       config->servers[s].name, address);
 		}
@@ -283,10 +261,10 @@ static void close_unnamed_listeners(struct smtp_server *server)
 
 bool smtp_server_configure(struct smtp_server *server, struct config *config, bool check_only, struct err *err)
 {
-	if (!check_listens(server, config, check_only, err))
-		return false;
 	if (check_only)
 		return true;
+	if (!check_listens(server, config, err))
+		return false;
 	for (struct smtp_service *service = server->services; service != NULL; service = service->next)
 		service->configured = false;
 	for (struct smtp_listener *listener = server->listeners; listener != NULL; listener = listener->next)

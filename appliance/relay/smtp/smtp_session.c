@@ -346,9 +346,13 @@ char *smtp_session_client(const struct smtp_session *session)
 	return mem_format("%s ([%s%s])", session->hello, strchr(session->client, ':') != NULL ? "IPv6:" : "", session->client);
 }
 
-const char *smtp_session_protocol(const struct smtp_session *session, bool authenticated)
+const char *smtp_session_protocol(const struct smtp_session *session)
 {
-	static const char *const names[2][2] = {{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}};
+	static const char *const names[2][2][2] = {
+	    {{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}},
+	    {{"UTF8SMTP", "UTF8SMTPA"}, {"UTF8SMTPS", "UTF8SMTPSA"}},
+	};
+	const struct smtp_transaction *transaction = session->transaction;
 
-	return session->extended ? names[session->encrypted][authenticated] : "SMTP";
+	return session->extended ? names[transaction->smtputf8][session->encrypted][transaction->user != NULL] : "SMTP";
 }

@@ -52,6 +52,7 @@ struct smtp_transaction {
 	struct queue_recipient *recipients; /* address is owned here */
 	size_t n_recipients, capacity;
 	enum queue_body_type body_type;
+	bool smtputf8;
 	uint64_t declared_size; /* SIZE=, 0 unknown */
 	bool may_relay; /* this client may send to others through us */
 	struct submission *submission; /* from DATA or the first BDAT on, until it is finished or refused */
@@ -122,7 +123,7 @@ bool smtp_session_network_allows(const struct smtp_session *session);
 
 /* "name ([192.0.2.1])" for Received; free() it. */
 char *smtp_session_client(const struct smtp_session *session);
-const char *smtp_session_protocol(const struct smtp_session *session, bool authenticated); /* RFC 3848 */
+const char *smtp_session_protocol(const struct smtp_session *session); /* RFC 3848, RFC 6531 §4.3; of its transaction */
 
 #define SMTP_SESSION_LOG(session)                                                                                                \
 	LOG_NUMBER("session", (session)->id), LOG_TEXT("server", (session)->service->name), LOG_TEXT("client", (session)->client)
@@ -147,6 +148,7 @@ struct smtp_request {
 	struct bytes arguments;
 	struct smtp_path path;
 	enum queue_body_type body_type;
+	bool smtputf8;
 	uint64_t size;
 	bool last;
 	struct bytes mechanism, initial;
