@@ -131,7 +131,7 @@ static unsigned days_in(unsigned month, unsigned year)
 	static const unsigned char days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
-	return days[month - 1] + (month == 2 && leap ? 1 : 0);
+	return month == 2 && leap ? 29 : days[month - 1];
 }
 
 static bool parse(struct bytes text, struct date *date)
