@@ -100,8 +100,9 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 unit_component = $(firstword $(subst _, ,$(notdir $(1))))
 
 # What several tests use, other than their own file: linked where it is called.
+TEST_HELPER_SOURCES := $(filter-out %_test.c,$(wildcard tests/unit/*.c))
 TEST_HELPERS := $(BUILD)/lib/tests-helpers.a
-$(TEST_HELPERS): $(call object,$(filter-out %_test.c,$(wildcard tests/unit/*.c)))
+$(TEST_HELPERS): $(call object,$(TEST_HELPER_SOURCES))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -127,7 +128,7 @@ $(TOKEN_HELPERS): $(call object,$(filter-out %_test.c,$(wildcard tests/token/*.c
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) $(BUILD)/bin/inkan-hsm
+$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *current_test = "";
@@ -28,6 +29,37 @@ void test_run(const char *name, void (*function)(void))
 		passed++;
 	else
 		failed++;
+}
+
+static void (*child_function)(void);
+static unsigned child_seconds;
+
+static void run_child(void)
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(child_seconds);
+		child_function();
+		fflush(NULL);
+		_exit(failures_here > 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		perror("fork");
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "%s: ended by signal %d (%s)\n", current_test, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (status != 0)
+		failures_here++;
+}
+
+void test_run_in_child(const char *name, void (*function)(void), unsigned seconds)
+{
+	child_function = function;
+	child_seconds = seconds;
+	test_run(name, run_child);
 }
 
 void test_case(const char *format, ...)

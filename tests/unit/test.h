@@ -13,7 +13,11 @@
 
 #define TEST(function) test_run(#function, function)
 
+/* In a child process of its own: what it loads, breaks or hangs in does not reach the other tests. */
+#define TEST_IN_CHILD(function, seconds) test_run_in_child(#function, function, seconds)
+
 void test_run(const char *name, void (*function)(void));
+void test_run_in_child(const char *name, void (*function)(void), unsigned seconds);
 void test_case(const char *format, ...) PRINTF_LIKE(1, 2); /* shown with failures until the next one or the end of the test */
 int test_finish(void); /* main's exit status; 1 also when no test ran */
 

@@ -1,0 +1,32 @@
+/*
+ * The relay's requests and the threads that serve them. Everything here is called on the event loop's thread; the
+ * signing itself runs on a pool. One relay is connected at a time; what an earlier one asked for is dropped.
+ */
+#ifndef INKAN_HSM_SIGN_JOBS_H
+#define INKAN_HSM_SIGN_JOBS_H
+
+#include "hsm/sign/keyring.h"
+
+#define JOBS_MAX 1024             /* open requests; the relay keeps to a small multiple of the threads */
+#define JOBS_STUCK_LEAST_MS 5000  /* a signature that takes longer than its whole budget, within these bounds, is stuck */
+#define JOBS_STUCK_MOST_MS 30000
+#define JOBS_FAULTS_IN_A_ROW 8    /* operations that failed with none between them that worked */
+#define JOBS_CHECK_MS 10000       /* an idle worker asks the token so often whether it is there */
+
+struct jobs;
+struct event_base;
+
+/* The token is lost for this process, or a thread of ours is stuck in the module. Must not return to the loop. */
+typedef void jobs_fatal(enum token_fault fault, const char *text, void *arg);
+typedef void jobs_idle(void *arg);
+
+struct jobs *jobs_new(struct event_base *base, struct token *token, struct keyring *keyring, unsigned threads, jobs_fatal *fatal,
+		      void *arg, struct err *err);
+
+void jobs_connect(struct jobs *jobs, int fd); /* takes the descriptor */
+void jobs_load_keys(struct jobs *jobs);       /* in the background, those that are not loaded */
+
+/* Starts nothing any more, answers what waits with SIGN_FAIL_RETRY; calls back when all is answered and written. */
+void jobs_stop(struct jobs *jobs, jobs_idle *idle, void *arg);
+
+#endif

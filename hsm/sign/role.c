@@ -1,0 +1,178 @@
+#include "hsm/sign/role.h"
+
+#include <event2/event.h>
+#include <unistd.h>
+
+#include "appliance/base/channel.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/log.h"
+#include "hsm/sign/jobs.h"
+#include "hsm/sign/start.h"
+
+#define KEYS_AT_START_MS 2000 /* of loading keys before READY; the rest follows in the background */
+#define STOP_MS 30000 /* for running signatures */
+
+struct worker {
+	struct event_base *base;
+	struct token *token;
+	struct keyring *keyring;
+	struct jobs *jobs;
+	struct channel *control;
+	unsigned threads;
+};
+
+_Noreturn static void leave(void *arg)
+{
+	(void)arg;
+	log_info("worker.stopped", LOG_NUMBER("exit", WORKER_EXIT_OK));
+	_exit(WORKER_EXIT_OK);
+}
+
+static void on_fatal(enum token_fault fault, const char *text, void *arg)
+{
+	(void)fault;
+	(void)arg;
+	worker_fail(WORKER_EXIT_TOKEN_FAULT, text);
+}
+
+static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	leave(arg);
+}
+
+static void on_stop(struct worker *worker)
+{
+	static const struct timeval limit = {.tv_sec = STOP_MS / 1000};
+
+	event_base_once(worker->base, -1, EV_TIMEOUT, on_stop_timeout, worker, &limit);
+	jobs_stop(worker->jobs, leave, worker);
+}
+
+static void on_certificates(struct worker *worker, struct msg *msg)
+{
+	struct worker_certificates certificates;
+	struct err err;
+
+	if (!worker_certificates_decode(msg, &certificates, &err))
+		worker_fail(WORKER_EXIT_INTERNAL, err.text);
+	keyring_replace(worker->keyring, &certificates);
+	log_info("worker.certificates", LOG_NUMBER("count", certificates.count));
+	worker_certificates_clear(&certificates);
+	jobs_load_keys(worker->jobs);
+}
+
+static void on_control(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
+{
+	struct worker *worker = arg;
+
+	(void)channel;
+	if (type == WORKER_FRAME_CHANNEL && fd >= 0) {
+		jobs_connect(worker->jobs, fd);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (type == WORKER_FRAME_CERTIFICATES)
+		on_certificates(worker, msg);
+	else if (type == WORKER_FRAME_STOP)
+		on_stop(worker);
+	else
+		worker_fail(WORKER_EXIT_INTERNAL, "unknown order from inkand");
+}
+
+static void on_control_closed(struct channel *channel, const struct err *why, void *arg)
+{
+	(void)channel;
+	log_warning("inkand.gone", LOG_ERR(why));
+	leave(arg);
+}
+
+/* A token that breaks down here is not ready; a key that is missing is a matter of its certificate alone. */
+static void load_keys(struct worker *worker)
+{
+	int64_t end = clock_monotonic_ms() + KEYS_AT_START_MS;
+	struct keyring_entry *entry;
+
+	while (clock_monotonic_ms() < end && (entry = keyring_find_unloaded(worker->keyring)) != NULL) {
+		enum token_fault fault;
+		struct err err;
+		bool loaded = keyring_load(entry, &fault, &err);
+
+		keyring_release(entry);
+		if (loaded)
+			continue;
+		log_warning("key.missing", LOG_ERR(&err));
+		if (fault != TOKEN_FAULT_KEY && fault != TOKEN_FAULT_MECHANISM)
+			worker_fail(WORKER_EXIT_TOKEN_FAULT, err.text);
+	}
+}
+
+static void open_token(struct worker *worker, const struct hsm_settings *settings, const struct secret *pin)
+{
+	struct token_place place = {
+	    .backend = settings->backend, .module = settings->module, .label = settings->token, .threads = worker->threads};
+	enum token_fault fault = TOKEN_FAULT_NONE;
+	struct err err;
+
+	worker->token = token_open(&place, pin, &fault, &err);
+	if (worker->token == NULL)
+		worker_fail(worker_exit_of(fault), err.text);
+}
+
+static bool report_ready(struct worker *worker, struct err *err)
+{
+	const struct token_info *info = token_describe(worker->token);
+	struct keyring_count keys = keyring_count(worker->keyring);
+	struct worker_ready ready = {
+	    .token = (char *)info->label,
+	    .model = (char *)info->model,
+	    .serial = (char *)info->serial,
+	    .firmware = (char *)info->firmware,
+	    .threads = worker->threads,
+	    .keys_loaded = keys.loaded,
+	    .keys_missing = keys.missing,
+	};
+	struct buf out = {0};
+	bool told;
+
+	worker_ready_encode(&out, &ready);
+	told = frame_send(CHILD_CONTROL_FD, WORKER_FRAME_READY, buf_bytes(&out), -1, clock_monotonic_ms() + REPORT_WAIT_MS, err);
+	buf_clear(&out);
+	log_info("worker.ready", LOG_TEXT("token", info->label), LOG_TEXT("serial", info->serial),
+		 LOG_NUMBER("threads", ready.threads), LOG_NUMBER("keys", keys.loaded), LOG_NUMBER("missing", keys.missing),
+		 LOG_NUMBER("later", keys.unloaded));
+	return told;
+}
+
+static void set_up(struct worker *worker, struct err *err)
+{
+	struct worker_start start = {0};
+	struct secret *pin = NULL;
+
+	if (!start_receive(&start, &pin, err))
+		worker_fail(WORKER_EXIT_INTERNAL, err->text);
+	worker->threads = start_threads(&start.settings);
+	open_token(worker, &start.settings, pin);
+	secret_free(pin);
+	worker->keyring = keyring_new(worker->token);
+	keyring_replace(worker->keyring, &start.certificates);
+	worker_start_clear(&start);
+	load_keys(worker);
+}
+
+int sign_role(void)
+{
+	struct worker worker = {.base = event_base_new()};
+	struct err err;
+
+	set_up(&worker, &err);
+	worker.jobs = jobs_new(worker.base, worker.token, worker.keyring, worker.threads, on_fatal, &worker, &err);
+	if (worker.jobs == NULL || !report_ready(&worker, &err))
+		worker_fail(WORKER_EXIT_INTERNAL, err.text);
+	worker.control = channel_new(worker.base, CHILD_CONTROL_FD, on_control, on_control_closed, &worker);
+	jobs_load_keys(worker.jobs);
+	event_base_dispatch(worker.base);
+	worker_fail(WORKER_EXIT_INTERNAL, "the event loop ended");
+}

@@ -1,0 +1,271 @@
+/*
+ * The back end "engine": OpenSSL's ENGINE "pkcs11", which is libp11. Written for 0.4.12 (Debian 12): it logs in when the
+ * first key is loaded, shares at most 16 sessions, loads a key by enumerating all of them (so loads are serialised by
+ * token.c), and never recovers from a lost session: every such error ends the process.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED /* ENGINE is, and has no other form in OpenSSL 3 */
+#include <openssl/opensslconf.h>
+
+#ifndef OPENSSL_NO_ENGINE
+
+#include <dlfcn.h>
+#include <openssl/engine.h>
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <openssl/ui.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hsm/token/backend.h"
+#include "hsm/token/cryptoki.h"
+
+#define ENGINE_SESSIONS_MAX 16 /* max_sessions of libp11's slot */
+
+struct engine {
+	ENGINE *engine;
+	struct buf token_uri; /* "pkcs11:token=…;serial=…" */
+	char *module;
+	unsigned long slot;
+};
+
+static void put_percent(struct buf *out, struct bytes octets)
+{
+	for (size_t i = 0; i < octets.len; i++)
+		buf_printf(out, "%%%02x", octets.data[i]);
+}
+
+/* What libp11 has put into this thread's error queue: the first code of the module, else whatever is first. */
+static bool engine_fail(enum token_fault *fault, struct err *err, const char *call)
+{
+	unsigned long code, first = 0;
+
+	while ((code = ERR_get_error()) != 0) {
+		const char *library = ERR_lib_error_string(code);
+
+		if (library != NULL && strcmp(library, "PKCS#11 module") == 0)
+			return token_fail(fault, err, (unsigned long)ERR_GET_REASON(code), call);
+		if (first == 0)
+			first = code;
+	}
+	return token_fault_set(fault, TOKEN_FAULT_RETRY, err, ERR_UNAVAILABLE, "%s: %s", call,
+			       first != 0 && ERR_reason_error_string(first) != NULL ? ERR_reason_error_string(first) : "failed");
+}
+
+/* libp11 says "object not found" itself when the login went well; a refusal of the token is a code of the module. */
+static bool object_was_not_found(void)
+{
+	unsigned long code = ERR_peek_error();
+	const char *library = ERR_lib_error_string(code), *reason = ERR_reason_error_string(code);
+
+	return library != NULL && strcmp(library, "pkcs11 engine") == 0 && reason != NULL &&
+	       strcmp(reason, "object not found") == 0;
+}
+
+static EVP_PKEY *load_private(struct engine *engine, struct bytes key_id)
+{
+	struct buf uri = {0};
+	UI_METHOD *silent = UI_create_method("no prompt"); /* libp11 asks at the terminal otherwise */
+	EVP_PKEY *key;
+
+	buf_put_bytes(&uri, buf_bytes(&engine->token_uri));
+	buf_put_text(&uri, ";id=");
+	put_percent(&uri, key_id);
+	buf_put_text(&uri, ";type=private");
+	key = silent != NULL ? ENGINE_load_private_key(engine->engine, buf_text(&uri), silent, NULL) : NULL;
+	UI_destroy_method(silent);
+	buf_clear(&uri);
+	return key;
+}
+
+/* Where OpenSSL was built to keep its engines; the environment has no say in what the holder of the PIN loads. */
+static ENGINE *load_shared_object(void)
+{
+	ENGINE *engine;
+	char *path;
+	bool loaded;
+
+	ENGINE_load_dynamic();
+	engine = ENGINE_by_id("dynamic");
+	if (engine == NULL)
+		return NULL;
+	path = mem_format("%s/pkcs11.so", OPENSSL_info(OPENSSL_INFO_ENGINES_DIR));
+	loaded = ENGINE_ctrl_cmd_string(engine, "SO_PATH", path, 0) == 1 && ENGINE_ctrl_cmd_string(engine, "LOAD", NULL, 0) == 1;
+	free(path);
+	if (loaded)
+		return engine;
+	ENGINE_free(engine);
+	return NULL;
+}
+
+static ENGINE *load_engine(const char *module, const struct secret *pin)
+{
+	ENGINE *engine = load_shared_object();
+
+	if (engine == NULL)
+		return NULL;
+	if (ENGINE_ctrl_cmd_string(engine, "QUIET", NULL, 0) == 1 &&
+	    ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", module, 0) == 1 &&
+	    ENGINE_ctrl_cmd_string(engine, "FORCE_LOGIN", NULL, 0) == 1 && ENGINE_init(engine) == 1) {
+		if (pin == NULL || ENGINE_ctrl_cmd_string(engine, "PIN", secret_text(pin), 0) == 1)
+			return engine;
+		ENGINE_finish(engine);
+	}
+	ENGINE_free(engine);
+	return NULL;
+}
+
+static void engine_close(void *state)
+{
+	struct engine *engine = state;
+
+	ENGINE_finish(engine->engine);
+	ENGINE_free(engine->engine);
+	buf_clear(&engine->token_uri);
+	free(engine->module);
+	free(engine);
+}
+
+/* Any load logs in first; this one finds nothing and does no more. */
+static bool log_in(struct engine *engine, enum token_fault *fault, struct err *err)
+{
+	static const uint8_t nobody[] = {0};
+	EVP_PKEY *key = load_private(engine, bytes_of(nobody, sizeof nobody));
+
+	EVP_PKEY_free(key);
+	if (key != NULL || object_was_not_found())
+		return true;
+	engine_fail(fault, err, "login");
+	/* Only the token's own word is a refused PIN; anything else at this point is a start that failed. */
+	if (*fault != TOKEN_FAULT_PIN)
+		*fault = TOKEN_FAULT_MODULE;
+	return false;
+}
+
+static void *engine_open(const struct token_place *place, unsigned long slot, const struct token_info *info,
+			 const struct secret *pin, enum token_fault *fault, struct err *err)
+{
+	struct engine *engine;
+	ENGINE *loaded = load_engine(place->module, pin);
+
+	if (loaded == NULL) {
+		engine_fail(fault, err, "OpenSSL engine pkcs11");
+		*fault = TOKEN_FAULT_MODULE;
+		return NULL;
+	}
+	engine = mem_new(sizeof *engine);
+	engine->engine = loaded;
+	engine->module = mem_string(place->module);
+	engine->slot = slot;
+	buf_put_text(&engine->token_uri, "pkcs11:token=");
+	put_percent(&engine->token_uri, bytes_text(info->label));
+	if (info->serial[0] != '\0') {
+		buf_put_text(&engine->token_uri, ";serial=");
+		put_percent(&engine->token_uri, bytes_text(info->serial));
+	}
+	if (log_in(engine, fault, err))
+		return engine;
+	engine_close(engine);
+	return NULL;
+}
+
+static void *engine_load(void *state, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault, struct err *err)
+{
+	struct engine *engine = state;
+	EVP_PKEY *key = load_private(engine, key_id);
+
+	if (key == NULL && object_was_not_found()) {
+		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token");
+		return NULL;
+	}
+	if (key == NULL) {
+		engine_fail(fault, err, "loading the key");
+		return NULL;
+	}
+	if (EVP_PKEY_eq(key, public_key) == 0) {
+		EVP_PKEY_free(key);
+		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key on the token is not the certificate's");
+		return NULL;
+	}
+	return key;
+}
+
+static void engine_free(void *state, void *key)
+{
+	(void)state;
+	EVP_PKEY_free(key);
+}
+
+static bool set_up(EVP_PKEY_CTX *context, EVP_PKEY *key, enum sign_digest algorithm, bool pss)
+{
+	static const EVP_MD *(*const digests[])(void) = {
+	    [SIGN_SHA256] = EVP_sha256, [SIGN_SHA384] = EVP_sha384, [SIGN_SHA512] = EVP_sha512};
+
+	if (EVP_PKEY_sign_init(context) != 1)
+		return false;
+	if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA) {
+		if (EVP_PKEY_CTX_set_rsa_padding(context, pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) != 1)
+			return false;
+		if (pss && EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) != 1)
+			return false;
+	}
+	return EVP_PKEY_CTX_set_signature_md(context, digests[algorithm]()) == 1;
+}
+
+static bool engine_sign(void *state, void *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+			enum token_fault *fault, struct err *err)
+{
+	struct engine *engine = state;
+	size_t len = (size_t)EVP_PKEY_get_size(key);
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, engine->engine);
+	bool done;
+
+	buf_reserve(signature, len);
+	done = context != NULL && set_up(context, key, algorithm, pss) &&
+	       EVP_PKEY_sign(context, signature->data + signature->len, &len, digest.data, digest.len) == 1;
+	EVP_PKEY_CTX_free(context);
+	if (!done)
+		return engine_fail(fault, err, "signing");
+	signature->len += len;
+	return true;
+}
+
+/* A look past the engine, at the module that it has initialised: C_GetTokenInfo takes no session and changes nothing. */
+static CK_RV get_token_info(void *library, CK_SLOT_ID slot)
+{
+	CK_C_GetFunctionList get_functions;
+	CK_FUNCTION_LIST *functions = NULL;
+	CK_TOKEN_INFO info;
+	CK_RV rv;
+
+	*(void **)&get_functions = dlsym(library, "C_GetFunctionList");
+	if (get_functions == NULL)
+		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	rv = get_functions(&functions);
+	return rv != CKR_OK ? rv : functions->C_GetTokenInfo(slot, &info);
+}
+
+static bool engine_check(void *state, enum token_fault *fault, struct err *err)
+{
+	struct engine *engine = state;
+	void *library = dlopen(engine->module, RTLD_NOW | RTLD_NOLOAD);
+	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+
+	if (library != NULL) {
+		rv = get_token_info(library, engine->slot);
+		dlclose(library);
+	}
+	return rv == CKR_OK || token_fail(fault, err, rv, "C_GetTokenInfo");
+}
+
+const struct token_backend token_backend_engine = {
+    .name = "engine",
+    .max_threads = ENGINE_SESSIONS_MAX,
+    .open = engine_open,
+    .close = engine_close,
+    .load = engine_load,
+    .free = engine_free,
+    .sign = engine_sign,
+    .check = engine_check,
+};
+
+#endif

@@ -1,0 +1,233 @@
+#include "hsm/token/token.h"
+
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hsm/token/backend.h"
+#include "hsm/token/cryptoki.h"
+
+struct token {
+	const struct token_backend *backend;
+	struct token_info info;
+	void *state;
+	pthread_mutex_t load; /* libp11 0.4.12 may not load two keys at once */
+};
+
+struct token_key {
+	struct token *token;
+	void *state;
+};
+
+static const struct token_backend *const backends[] = {
+#ifndef OPENSSL_NO_ENGINE
+    &token_backend_engine,
+#endif
+    &token_backend_cryptoki,
+};
+
+/* Codes of the module class that one bad operation may give on a token that is still good. */
+static const CK_RV passing[] = {
+    CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR,	   CKR_DEVICE_MEMORY,
+    CKR_HOST_MEMORY,   CKR_CANCEL,	    CKR_FUNCTION_CANCELED, CKR_FUNCTION_REJECTED,
+};
+
+static bool passes(CK_RV rv)
+{
+	if (rv >= CKR_VENDOR_DEFINED)
+		return true;
+	for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
+		if (passing[i] == rv)
+			return true;
+	}
+	return false;
+}
+
+static enum token_fault fault_of(CK_RV rv)
+{
+	switch (cryptoki_class(rv)) {
+	case CRYPTOKI_PIN:
+		return TOKEN_FAULT_PIN;
+	case CRYPTOKI_REFUSED:
+		return TOKEN_FAULT_MECHANISM;
+	case CRYPTOKI_MODULE:
+		return passes(rv) ? TOKEN_FAULT_RETRY : TOKEN_FAULT_MODULE;
+	case CRYPTOKI_SESSION:
+		return rv == CKR_SESSION_COUNT ? TOKEN_FAULT_RETRY : TOKEN_FAULT_MODULE;
+	case CRYPTOKI_OK:
+		break;
+	}
+	return TOKEN_FAULT_NONE;
+}
+
+bool token_fail(enum token_fault *fault, struct err *err, unsigned long rv, const char *call)
+{
+	*fault = fault_of(rv);
+	return cryptoki_fail(err, rv, call);
+}
+
+bool token_fault_set(enum token_fault *fault, enum token_fault value, struct err *err, enum err_code code, const char *format,
+		     ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	*fault = value;
+	return err_set(err, code, "%s", text);
+}
+
+static const struct token_backend *find_backend(const char *name)
+{
+	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+		if (strcmp(backends[i]->name, name) == 0)
+			return backends[i];
+	}
+	return NULL;
+}
+
+unsigned token_backend_threads(const char *name)
+{
+	const struct token_backend *backend = find_backend(name);
+
+	return backend != NULL ? backend->max_threads : 0;
+}
+
+static bool pin_may_be_tried(const struct token_info *info, const struct secret *pin, enum token_fault *fault, struct err *err)
+{
+	const char *why = NULL;
+
+	if (!info->user_pin_set)
+		why = "has no user PIN yet";
+	else if (info->pin_locked)
+		why = "has its PIN locked: unlock it with the vendor's tool";
+	else if (info->pin_final_try)
+		why = "would be locked by one more wrong PIN: log in once with the vendor's tool, then here";
+	else if (pin == NULL && !info->protected_path)
+		why = "needs a PIN";
+	return why == NULL || token_fault_set(fault, TOKEN_FAULT_PIN, err, ERR_DENIED, "token \"%s\" %s", info->label, why);
+}
+
+/*
+ * The token's label, serial number and PIN flags, read before the back end starts. The module is finalised again, so
+ * that the back end is the only one that uses it.
+ */
+static bool look(const struct token_place *place, const struct secret *pin, unsigned long *slot, struct token_info *info,
+		 enum token_fault *fault, struct err *err)
+{
+	struct module *module = module_open(place->module, err);
+	bool found;
+
+	*fault = TOKEN_FAULT_MODULE;
+	if (module == NULL)
+		return false;
+	*fault = TOKEN_FAULT_ABSENT;
+	found = module_find_token(module, place->label, slot, info, err);
+	module_close(module);
+	return found && pin_may_be_tried(info, pin, fault, err);
+}
+
+struct token *token_open(const struct token_place *place, const struct secret *pin, enum token_fault *fault, struct err *err)
+{
+	const struct token_backend *backend = find_backend(place->backend);
+	struct token_info info;
+	struct token *token;
+	unsigned long slot;
+	void *state;
+
+	if (backend == NULL) {
+		token_fault_set(fault, TOKEN_FAULT_MODULE, err, ERR_INVALID, "no back end \"%s\" in this build", place->backend);
+		return NULL;
+	}
+	if (!look(place, pin, &slot, &info, fault, err))
+		return NULL;
+	state = backend->open(place, slot, &info, pin, fault, err);
+	ERR_clear_error();
+	if (state == NULL)
+		return NULL;
+	token = mem_new(sizeof *token);
+	token->backend = backend;
+	token->info = info;
+	token->state = state;
+	pthread_mutex_init(&token->load, NULL);
+	*fault = TOKEN_FAULT_NONE;
+	return token;
+}
+
+void token_close(struct token *token)
+{
+	if (token == NULL)
+		return;
+	token->backend->close(token->state);
+	pthread_mutex_destroy(&token->load);
+	free(token);
+}
+
+const struct token_info *token_describe(const struct token *token)
+{
+	return &token->info;
+}
+
+struct token_key *token_load_key(struct token *token, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault,
+				 struct err *err)
+{
+	struct token_key *key;
+	void *state;
+
+	ERR_clear_error();
+	pthread_mutex_lock(&token->load);
+	state = token->backend->load(token->state, key_id, public_key, fault, err);
+	pthread_mutex_unlock(&token->load);
+	ERR_clear_error();
+	if (state == NULL)
+		return NULL;
+	key = mem_new(sizeof *key);
+	key->token = token;
+	key->state = state;
+	*fault = TOKEN_FAULT_NONE;
+	return key;
+}
+
+void token_key_free(struct token_key *key)
+{
+	struct token *token;
+
+	if (key == NULL)
+		return;
+	token = key->token;
+	pthread_mutex_lock(&token->load);
+	token->backend->free(token->state, key->state);
+	pthread_mutex_unlock(&token->load);
+	free(key);
+}
+
+bool token_sign(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+		enum token_fault *fault, struct err *err)
+{
+	struct token *token = key->token;
+	bool done;
+
+	if (digest.len == 0 || digest.len != sign_digest_bytes(algorithm))
+		return token_fault_set(fault, TOKEN_FAULT_MECHANISM, err, ERR_INVALID, "digest of %zu bytes", digest.len);
+	/* A module that uses OpenSSL itself leaves its errors in this thread's queue. */
+	ERR_clear_error();
+	done = token->backend->sign(token->state, key->state, algorithm, pss, digest, signature, fault, err);
+	ERR_clear_error();
+	if (done)
+		*fault = TOKEN_FAULT_NONE;
+	return done;
+}
+
+bool token_check(struct token *token, enum token_fault *fault, struct err *err)
+{
+	bool good = token->backend->check(token->state, fault, err);
+
+	if (good)
+		*fault = TOKEN_FAULT_NONE;
+	return good;
+}
