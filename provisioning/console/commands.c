@@ -1,0 +1,96 @@
+#include "provisioning/console/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OPERATIONAL MODE_OPERATIONAL
+#define ANY_MODE (MODE_OPERATIONAL | MODE_CONFIGURATION)
+#define EDITING (MODE_CONFIGURATION | MODE_SCRIPT)
+
+const struct command commands[] = {
+    {"account add <account:name> role administrator|operator|auditor", ANY_MODE, ROLE_ADMINISTRATOR, true, account_add,
+     "Add an account; its password is prompted for"},
+    {"account delete <account:name>", ANY_MODE, ROLE_ADMINISTRATOR, true, account_delete, "Delete an account"},
+    {"account password [<account:name>]", ANY_MODE, ROLES_ALL, true, account_password, "Change a password"},
+
+    {"certificate import <address:mail-address> <file>", ANY_MODE, ROLES_OPERATING, true, certificate_import,
+     "Bring a PKCS#12 file's key into the HSM and register its certificate"},
+    {"certificate renew <address:mail-address> <file>", ANY_MODE, ROLES_OPERATING, true, certificate_renew,
+     "Register the next certificate of an address; commit puts it into use"},
+    {"certificate delete <address:mail-address>", ANY_MODE, ROLES_OPERATING, true, certificate_delete,
+     "Delete the certificates of an address and their keys"},
+    {"certificate delete <address:mail-address> previous", ANY_MODE, ROLES_OPERATING, true, certificate_delete_previous,
+     "Delete what a renewal has replaced"},
+
+    {"hsm initialize", ANY_MODE, ROLE_ADMINISTRATOR, true, hsm_initialize, "Initialise a new token and set its PINs"},
+    {"hsm login", ANY_MODE, ROLES_OPERATING, true, hsm_login, "Give the token's PIN, so that signing can begin"},
+    {"hsm logout", ANY_MODE, ROLES_OPERATING, true, hsm_logout, "Forget the PIN and stop signing"},
+    {"hsm test", ANY_MODE, ROLES_OPERATING, true, hsm_test, "Sign and verify with every key"},
+
+    {"show accounts", OPERATIONAL, ROLES_ALL, false, show_accounts, "Show the accounts of this console"},
+    {"show certificates", OPERATIONAL, ROLES_ALL, false, show_certificates, "Show the certificates with validity and state"},
+    {"show certificates detail", OPERATIONAL, ROLES_ALL, false, show_certificates_detail, "Show all that is known of them"},
+    {"show configuration", OPERATIONAL, ROLES_ALL, false, show_running, "Show the running configuration"},
+    {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
+    {"show log audit [<rows:number>]", OPERATIONAL, ROLES_ALL, false, show_audit, "Show who did what, and check the chain"},
+    {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},
+    {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
+
+    {"configure", OPERATIONAL, ROLES_ALL, false, configure, "Enter configuration mode"},
+    {"set <setting...>", EDITING, ROLES_OPERATING, true, set_setting, "Set a value in the candidate configuration"},
+    {"delete <setting...>", EDITING, ROLES_OPERATING, true, delete_setting, "Delete a value, or all below a word"},
+    {"show [<setting...>]", MODE_CONFIGURATION, ROLES_ALL, false, show_candidate, "Show the candidate configuration"},
+    {"commit", EDITING, ROLES_OPERATING, true, commit, "Check the candidate and make the mail server run it"},
+    {"commit check", EDITING, ROLES_OPERATING, false, commit_check, "Check the candidate only"},
+    {"commit comment <text...>", EDITING, ROLES_OPERATING, true, commit_comment, "Commit with a comment"},
+    {"rollback <revision:number>", EDITING, ROLES_OPERATING, true, rollback, "Take back: 0 edits, 1 the last commit, and so on"},
+    {"run <command...>", MODE_CONFIGURATION, ROLES_ALL, false, run_operational, "Run a command of operational mode"},
+
+    {"exit", ANY_MODE, ROLES_ALL, false, leave, "Leave this mode, or the console"},
+    {"quit", ANY_MODE, ROLES_ALL, false, leave, "The same as exit"},
+    {"help", ANY_MODE, ROLES_ALL, false, help, "List the commands"},
+};
+
+const size_t n_commands = sizeof commands / sizeof *commands;
+
+struct sentences settings_sentences(bool partial)
+{
+	static struct sentence items[128];
+	static size_t count;
+
+	for (; count < n_setting_rows && count < sizeof items / sizeof *items; count++)
+		items[count] = (struct sentence){setting_rows[count].path, &setting_rows[count], setting_rows[count].help};
+	return (struct sentences){items, count, partial};
+}
+
+static bool can_be_typed(const struct console *console, const struct command *command)
+{
+	unsigned mode = console->configuring ? MODE_CONFIGURATION : MODE_OPERATIONAL;
+
+	if (!console->interactive)
+		mode |= console->configuring ? 0 : MODE_SCRIPT;
+	return (command->modes & mode) != 0;
+}
+
+struct sentences command_sentences(const struct console *console, size_t **indexes)
+{
+	struct sentence *items = mem_new_array(n_commands, sizeof *items);
+	struct sentences sentences = {items, 0, false};
+
+	*indexes = mem_new_array(n_commands, sizeof **indexes);
+	for (size_t i = 0; i < n_commands; i++) {
+		if (!can_be_typed(console, &commands[i]))
+			continue;
+		(*indexes)[sentences.count] = i;
+		items[sentences.count++] = (struct sentence){commands[i].form, NULL, commands[i].help};
+	}
+	return sentences;
+}
+
+bool command_takes_settings(const struct command *command, bool *partial)
+{
+	if (strstr(command->form, "<setting...>") == NULL)
+		return false;
+	*partial = command->run != set_setting;
+	return true;
+}

@@ -1,0 +1,31 @@
+/* The functions behind the table of commands.c, one file a subject. */
+#ifndef INKAN_CONSOLE_COMMANDS_H
+#define INKAN_CONSOLE_COMMANDS_H
+
+#include "provisioning/console/console.h"
+
+/* cmd_account.c */
+command_run account_add, account_delete, account_password, show_accounts;
+
+/* cmd_audit.c */
+command_run show_audit;
+
+/* cmd_certificate.c */
+command_run certificate_import, certificate_renew, certificate_delete, certificate_delete_previous;
+
+/* cmd_certificate_show.c */
+command_run show_certificates, show_certificates_detail;
+
+/* cmd_commit.c */
+command_run commit, commit_check, commit_comment, rollback, show_commits;
+
+/* cmd_configure.c */
+command_run configure, leave, set_setting, delete_setting, show_candidate, show_running, show_servers;
+
+/* cmd_hsm.c */
+command_run hsm_initialize, hsm_login, hsm_logout, hsm_test, show_hsm;
+
+/* session.c */
+command_run run_operational, help;
+
+#endif

@@ -1,0 +1,127 @@
+/* inkan: the operator's console (inkan(8)). */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "appliance/base/process.h"
+#include "provisioning/console/editor.h"
+#include "provisioning/console/login.h"
+#include "provisioning/console/prompt.h"
+#include "provisioning/console/script.h"
+
+#define DEFAULT_STATE "/var/lib/inkan"
+
+struct options {
+	const char *state, *account, *password_file, *file;
+	const char **commands;
+	size_t n_commands;
+};
+
+static int usage(void)
+{
+	fputs("usage: inkan [-C STATE] [-u ACCOUNT] [-P PASSWORD-FILE] [-c 'COMMAND']... [FILE]\n", stderr);
+	return EXIT_USAGE;
+}
+
+static bool read_options(int argc, char **argv, struct options *options)
+{
+	int option;
+
+	*options = (struct options){.state = DEFAULT_STATE};
+	while ((option = getopt(argc, argv, "C:u:P:c:")) != -1) {
+		if (option == 'C') {
+			options->state = optarg;
+		} else if (option == 'u') {
+			options->account = optarg;
+		} else if (option == 'P') {
+			options->password_file = optarg;
+		} else if (option == 'c') {
+			options->commands = mem_resize(options->commands, options->n_commands + 1, sizeof *options->commands);
+			options->commands[options->n_commands++] = optarg;
+		} else {
+			return false;
+		}
+	}
+	if (optind < argc)
+		options->file = argv[optind++];
+	return optind == argc && (options->file == NULL || options->n_commands == 0);
+}
+
+/* Where the operator is: the address of an SSH session, the terminal, or the name of a script. */
+static char *find_origin(void)
+{
+	const char *ssh = getenv("SSH_CONNECTION");
+	const char *terminal = ttyname(STDIN_FILENO);
+
+	if (ssh != NULL && *ssh != '\0')
+		return mem_string_n(ssh, strcspn(ssh, " "));
+	return mem_string(terminal != NULL ? terminal : "script");
+}
+
+static bool open_state(struct console *console, struct err *err)
+{
+	if (mkdir(console->state, 0711) != 0 && errno != EEXIST)
+		return err_errno(err, "%s", console->state);
+	console->store = store_open(console->state, STORE_READ_WRITE, err);
+	return console->store != NULL;
+}
+
+static int run_lines(struct console *console, const struct options *options)
+{
+	if (options->n_commands > 0)
+		return script_run_commands(console, options->commands, options->n_commands);
+	if (options->file != NULL)
+		return script_run_file(console, options->file);
+	if (!console->interactive)
+		return script_run_input(console);
+	editor_run(console);
+	return EXIT_OK;
+}
+
+static int run(struct console *console, const struct options *options)
+{
+	struct err err;
+	int code;
+
+	if (!open_state(console, &err)) {
+		fprintf(stderr, "inkan: %s\n", err.text);
+		return EXIT_ERROR;
+	}
+	if (!login(console, options->account, options->password_file, &err)) {
+		fprintf(stderr, "inkan: %s\n", err.text);
+		return options->account == NULL && !isatty(STDIN_FILENO) ? EXIT_USAGE : EXIT_ERROR;
+	}
+	code = run_lines(console, options);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "inkan: standard output: %s\n", strerror(errno));
+		return code == EXIT_OK ? EXIT_ERROR : code;
+	}
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct console console = {.out = stdout, .messages = stderr};
+	struct options options;
+	int code;
+
+	umask(077);
+	process_no_dump();
+	if (!read_options(argc, argv, &options))
+		return usage();
+	console.state = mem_string(options.state);
+	console.origin = find_origin();
+	console.interactive = options.n_commands == 0 && options.file == NULL && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	code = run(&console, &options);
+	store_close(console.store);
+	free(console.account);
+	free(console.state);
+	free(console.origin);
+	free(options.commands);
+	return code;
+}

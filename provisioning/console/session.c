@@ -1,0 +1,287 @@
+/* One line from its text to its audit row. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "provisioning/console/commands.h"
+#include "provisioning/store/words.h"
+
+/* ---- the way out ---- */
+
+void console_say(struct console *console, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(console->messages, format, args);
+	va_end(args);
+	fputc('\n', console->messages);
+	fflush(console->messages);
+}
+
+void console_show(struct console *console, const struct report *report)
+{
+	static const struct filters none = {0};
+	struct buf out = {0};
+
+	filters_apply(console->filters != NULL ? console->filters : &none, report, &out);
+	fwrite(out.data, 1, out.len, console->out);
+	fflush(console->out);
+	buf_clear(&out);
+}
+
+static void format_time(char *out, const char *format, int64_t wall_seconds)
+{
+	time_t seconds = (time_t)wall_seconds;
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL || strftime(out, CONSOLE_TIME_BYTES, format, &tm) == 0)
+		out[0] = '\0';
+}
+
+void console_date(char out[static CONSOLE_TIME_BYTES], int64_t wall_seconds)
+{
+	format_time(out, "%Y-%m-%d", wall_seconds);
+}
+
+void console_time(char out[static CONSOLE_TIME_BYTES], int64_t wall_ms)
+{
+	format_time(out, "%Y-%m-%d %H:%M:%S", wall_ms / 1000);
+}
+
+bool console_audit(struct console *console, const char *what, const char *result, struct err *err)
+{
+	const struct audit_entry entry = {
+	    .who = console->account != NULL ? console->account : (char *)"",
+	    .from = console->origin,
+	    .what = (char *)what,
+	    .result = (char *)result,
+	};
+
+	return store_audit_add(console->store, &entry, err);
+}
+
+static void put_mark(const struct fault *fault, const char *line, FILE *to)
+{
+	for (size_t i = 0; i < fault->column; i++) {
+		if (line[i] == '\0' || ((unsigned char)line[i] & 0xc0) != 0x80)
+			fputc(line[i] == '\t' ? '\t' : ' ', to);
+	}
+	for (size_t i = 0; i < fault->width; i++)
+		fputc('^', to);
+	fputc('\n', to);
+}
+
+void fault_print(const struct fault *fault, const char *line, const char *where, FILE *to)
+{
+	if (fault->width > 0) {
+		fprintf(to, "%s\n", line);
+		put_mark(fault, line, to);
+	}
+	fprintf(to, "%serror: %s\n", where, fault->err.text);
+	fflush(to);
+}
+
+/* ---- a line ---- */
+
+static bool misunderstood(struct fault *fault, const struct line *line, size_t at)
+{
+	fault->exit_code = EXIT_USAGE;
+	if (at < line->count) {
+		fault->column = line->words[at].column;
+		fault->width = line->words[at].width;
+	} else {
+		fault->column = strlen(line->text) + 1;
+		fault->width = 1;
+	}
+	return false;
+}
+
+static size_t words_before_pipe(const struct line *line)
+{
+	size_t count = 0;
+
+	while (count < line->count && !line_word_is_pipe(&line->words[count]))
+		count++;
+	return count;
+}
+
+static char *join_words(char **words)
+{
+	struct buf text = {0};
+	char *joined;
+
+	for (; *words != NULL; words++) {
+		if (text.len > 0)
+			buf_put_byte(&text, ' ');
+		word_put(&text, *words);
+	}
+	joined = mem_string(buf_text(&text));
+	buf_clear(&text);
+	return joined;
+}
+
+static bool run_allowed(struct console *console, const struct command *command, const struct parsed *parsed, struct err *err)
+{
+	if ((command->roles & console->role) == 0)
+		return err_set(err, ERR_DENIED, "the role %s may not do this", account_role_name(console->role));
+	return command->run(console, parsed, err);
+}
+
+static bool run_command(struct console *console, const struct command *command, const struct parsed *parsed, struct err *err)
+{
+	struct err audit_err;
+	bool done;
+
+	console->audit_text = join_words(parsed->words);
+	done = run_allowed(console, command, parsed, err);
+	if (command->changes && !console_audit(console, console->audit_text, done ? "ok" : err->text, &audit_err)) {
+		if (done)
+			*err = audit_err;
+		err_prefix(err, done ? "done, but the audit row could not be written"
+				     : "not done, and the audit row could not be written");
+		done = false;
+	}
+	free(console->audit_text);
+	console->audit_text = NULL;
+	return done;
+}
+
+/* Words of settings are checked here, so that an error points at its place; the command parses them again. */
+static bool check_settings(const struct command *command, const struct line *line, size_t count, struct fault *fault)
+{
+	struct parsed parsed;
+	struct sentences sentences;
+	bool partial;
+	size_t at;
+
+	if (!command_takes_settings(command, &partial) || count < 2)
+		return true;
+	sentences = settings_sentences(partial);
+	if (!grammar_parse(&sentences, line->words + 1, count - 1, &parsed, &at, &fault->err))
+		return misunderstood(fault, line, at + 1);
+	parsed_clear(&parsed);
+	return true;
+}
+
+static bool parse_line(struct console *console, const struct line *line, size_t count, struct parsed *parsed,
+		       const struct command **command, struct fault *fault)
+{
+	size_t *indexes, at;
+	struct sentences sentences = command_sentences(console, &indexes);
+	bool fine = grammar_parse(&sentences, line->words, count, parsed, &at, &fault->err);
+
+	if (fine)
+		*command = &commands[indexes[parsed->sentence]];
+	else
+		misunderstood(fault, line, at);
+	free((void *)sentences.items);
+	free(indexes);
+	return fine;
+}
+
+static bool run_words(struct console *console, const struct line *line, size_t count, struct fault *fault)
+{
+	const struct command *command = NULL;
+	struct parsed parsed;
+	bool done;
+
+	if (!parse_line(console, line, count, &parsed, &command, fault))
+		return false;
+	done = check_settings(command, line, count, fault);
+	if (done) {
+		done = run_command(console, command, &parsed, &fault->err);
+		fault->exit_code = done ? EXIT_OK : EXIT_ERROR;
+	}
+	parsed_clear(&parsed);
+	return done;
+}
+
+static bool parse_filters(const struct line *line, size_t pipe, struct filters *filters, struct fault *fault)
+{
+	size_t at;
+
+	if (pipe == line->count || filters_parse(filters, line->words + pipe + 1, line->count - pipe - 1, &at, &fault->err))
+		return true;
+	return misunderstood(fault, line, pipe + 1 + at);
+}
+
+static bool run_split(struct console *console, const struct line *line, struct fault *fault)
+{
+	size_t count = words_before_pipe(line);
+	struct filters filters = {0};
+	bool done;
+
+	if (!parse_filters(line, count, &filters, fault))
+		return false;
+	console->filters = &filters;
+	done = run_words(console, line, count, fault);
+	console->filters = NULL;
+	filters_clear(&filters);
+	return done;
+}
+
+bool console_run_line(struct console *console, const char *text, struct fault *fault)
+{
+	const char *first = text + strspn(text, " \t");
+	struct line line;
+	bool done;
+
+	*fault = (struct fault){0};
+	if (*first == '\0' || *first == '#')
+		return true;
+	if (!line_split(&line, text, &fault->column, &fault->err)) {
+		fault->exit_code = EXIT_USAGE;
+		fault->width = 1;
+		return false;
+	}
+	done = run_split(console, &line, fault);
+	line_clear(&line);
+	return done;
+}
+
+/* ---- commands about commands ---- */
+
+bool run_operational(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	const struct filters *filters = console->filters;
+	char *text = join_words(parsed->words + 1), *audit_text = console->audit_text;
+	struct line line;
+	struct fault fault = {0};
+	size_t column;
+	bool done = line_split(&line, text, &column, err);
+
+	if (done) {
+		console->configuring = false;
+		done = run_words(console, &line, line.count, &fault);
+		console->configuring = true;
+		if (!done)
+			*err = fault.err;
+		line_clear(&line);
+	}
+	console->filters = filters;
+	console->audit_text = audit_text;
+	free(text);
+	return done;
+}
+
+bool help(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	static const struct report_column columns[] = {{"Command", "command", false}, {"Help", "help", false}};
+	struct report report = report_of(REPORT_NOTES, columns, 2);
+	size_t *indexes;
+	struct sentences sentences = command_sentences(console, &indexes);
+
+	(void)parsed;
+	(void)err;
+	for (size_t i = 0; i < sentences.count; i++) {
+		report_cell(&report, "%s", sentences.items[i].form);
+		report_cell(&report, "%s", sentences.items[i].help);
+	}
+	console_show(console, &report);
+	report_clear(&report);
+	free((void *)sentences.items);
+	free(indexes);
+	return true;
+}
