@@ -59,7 +59,8 @@ void mime_field_unfold(struct buf *out, const struct mime_field *field);
  * Content-Type if there is none), an empty line, and the body up to mime_scan_signed_end. mime_scan_signed_head gives
  * everything up to the body; body octets from header.body_offset to signed_end follow as they are. signed_end is
  * UINT64_MAX while the end is not known: octets fed so far then count whole; when the closing delimiter of the root
- * multipart has been seen it is the offset behind that line.
+ * multipart has been seen it is the offset behind that line (not so for a multipart without any part, or one whose
+ * boundary readers may disagree about: nothing of those is left out).
  */
 void mime_scan_signed_head(const struct mime_scan *scan, struct buf *out);
 uint64_t mime_scan_signed_end(const struct mime_scan *scan);

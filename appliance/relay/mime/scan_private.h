@@ -107,7 +107,7 @@ struct mime_scan {
 
 	/* The root. */
 	bool root_multipart; /* frames[0] is the root's */
-	bool root_keeps_rest; /* readers may disagree where it ends: nothing is cut */
+	bool root_keeps_rest; /* readers may disagree where it ends: nothing is cut; nor is it without any part */
 	unsigned root_parts;
 	bool root_closed;
 	uint64_t signed_end;
@@ -133,6 +133,25 @@ void mime_structure_line(struct mime_scan *scan, struct bytes line); /* up to MI
 void mime_structure_long_line(struct mime_scan *scan, struct bytes head); /* the first MIME_HOLD_BYTES of a longer one */
 void mime_structure_long_more(struct mime_scan *scan, struct bytes piece);
 void mime_structure_finish(struct mime_scan *scan);
+
+/* ---- body.c ---- */
+
+void mime_body_begin(struct mime_scan *scan, enum body_kind kind, uint64_t offset);
+void mime_body_line(struct body *body, struct bytes line);
+void mime_body_long_line(struct body *body, struct bytes head); /* longer than MIME_HOLD_BYTES: its head, then its pieces */
+void mime_body_piece(struct body *body, struct bytes piece);
+void mime_body_end(struct mime_scan *scan, bool delimited, bool innermost); /* at line_offset; judges it */
+
+unsigned mime_terminator(struct bytes line); /* octets of its line end: 2 CRLF, 1 LF, 0 none */
+
+/* ---- delimiter.c ---- */
+
+enum delimiter { DELIMITER_NONE, DELIMITER_OPEN, DELIMITER_CLOSE };
+
+/* Which frame's delimiter the line is, innermost first. Marks the structure ambiguous when it only begins like one. */
+enum delimiter mime_delimiter_match(struct mime_scan *scan, struct bytes line, size_t *level);
+void mime_delimiter_check(struct mime_scan *scan, struct bytes line); /* can it be sent as it is? */
+bool mime_boundary_is_taken(const struct mime_scan *scan, struct bytes boundary);
 
 /* ---- header.c ---- */
 
