@@ -228,6 +228,7 @@ static int deny_namespaces(scmp_filter_ctx filter)
 
 static int fill_filter(scmp_filter_ctx filter, const struct confinement *confinement)
 {
+	const struct scmp_arg_cmp not_unix = {.arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX};
 	int status = deny_calls(filter);
 
 	if (status == 0)
@@ -237,7 +238,7 @@ static int fill_filter(scmp_filter_ctx filter, const struct confinement *confine
 	if (status == 0 && !confinement->execute)
 		status = deny(filter, "execveat");
 	if (status == 0 && !confinement->network)
-		status = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+		status = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, not_unix);
 	return status;
 }
 

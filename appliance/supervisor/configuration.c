@@ -10,14 +10,14 @@
 
 static char *effective_text(const struct settings *settings, const char *path)
 {
-	const char *value = setting_effective(settings, path);
+	const char *value = setting_effective(settings, "%s", path);
 
 	return mem_string(value != NULL ? value : "");
 }
 
 static unsigned effective_number(const struct settings *settings, const char *path)
 {
-	const char *value = setting_effective(settings, path);
+	const char *value = setting_effective(settings, "%s", path);
 
 	return value != NULL ? (unsigned)strtoul(value, NULL, 10) : 0;
 }

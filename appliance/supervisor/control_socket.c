@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -13,6 +14,8 @@
 #include "appliance/base/control.h"
 #include "appliance/base/log.h"
 #include "appliance/supervisor/supervisor_private.h"
+
+#define SOCKET_NAME "control.sock"
 
 /* A connection. It outlives its socket while a request of it is under way. */
 struct console {
@@ -267,43 +270,52 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, s
 	control->consoles[control->count++] = console;
 }
 
-/* The lock of the state directory is held: a socket that is there was left by an inkand that died. */
-static int bind_socket(const char *path, struct err *err)
+/*
+ * By way of a descriptor of the directory, since the name of a socket is at most 107 octets. The lock of the state
+ * directory is held: a socket that is there was left by an inkand that died.
+ */
+static bool bind_socket(int fd, const char *run, struct err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd;
+	int directory = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool bound = false;
 
-	if (strlen(path) >= sizeof address.sun_path) {
-		err_set(err, ERR_LIMIT, "%s: longer than %zu bytes, which a socket's name must not be", path,
-			sizeof address.sun_path - 1);
-		return -1;
+	if (directory >= 0) {
+		snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/" SOCKET_NAME, directory);
+		(void)unlink(address.sun_path);
+		bound = bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && chmod(address.sun_path, 0600) == 0;
 	}
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	(void)unlink(path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || chmod(path, 0600) != 0) {
-		err_errno(err, "%s", path);
-		if (fd >= 0)
-			close(fd);
-		return -1;
+	if (!bound)
+		err_errno(err, "%s/" SOCKET_NAME, run);
+	if (directory >= 0)
+		close(directory);
+	return bound;
+}
+
+static bool listen_in(struct supervisor *supervisor, const char *run, struct err *err)
+{
+	struct control *control = &supervisor->control;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_errno(err, "socket");
+	if (!bind_socket(fd, run, err)) {
+		close(fd);
+		return false;
 	}
-	return fd;
+	control->path = mem_format("%s/" SOCKET_NAME, run);
+	control->listener = evconnlistener_new(supervisor->base, on_connection, supervisor,
+					       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, CONTROL_CONSOLES_MAX, fd);
+	return control->listener != NULL ? true : err_set(err, ERR_SYSTEM, "%s: cannot listen", control->path);
 }
 
 bool control_open(struct supervisor *supervisor, struct err *err)
 {
-	struct control *control = &supervisor->control;
-	char *path = mem_format("%s/run/control.sock", supervisor->options->state);
-	int fd = bind_socket(path, err);
+	char *run = mem_format("%s/run", supervisor->options->state);
+	bool opened = listen_in(supervisor, run, err);
 
-	if (fd < 0) {
-		free(path);
-		return false;
-	}
-	control->path = path;
-	control->listener = evconnlistener_new(supervisor->base, on_connection, supervisor,
-					       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, CONTROL_CONSOLES_MAX, fd);
-	return control->listener != NULL ? true : err_set(err, ERR_SYSTEM, "%s: cannot listen", path);
+	free(run);
+	return opened;
 }
 
 void control_close(struct supervisor *supervisor)

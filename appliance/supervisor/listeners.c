@@ -109,42 +109,52 @@ static void set_option(int fd, int level, int option, int value)
 	(void)setsockopt(fd, level, option, &value, sizeof value);
 }
 
+/* How many of ours have this port; each gets or loses SO_REUSEPORT. */
+static size_t let_own_port_overlap(const struct listeners *have, uint16_t port, bool overlap)
+{
+	struct endpoint endpoint;
+	size_t count = 0;
+
+	for (size_t i = 0; i < have->count; i++) {
+		if (!endpoint_parse(have->items[i].address, &endpoint, NULL) || endpoint.port != port)
+			continue;
+		set_option(have->items[i].fd, SOL_SOCKET, SO_REUSEPORT, overlap);
+		count++;
+	}
+	return count;
+}
+
+static bool bind_and_listen(int fd, const struct endpoint *endpoint)
+{
+	return bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->len) == 0 && listen(fd, LISTENER_BACKLOG) == 0;
+}
+
 /*
  * A commit may go from 0.0.0.0:25 to 192.0.2.1:25, which the kernel refuses while the first listens. Sockets that both
  * have SO_REUSEPORT may overlap, so our own ones of that port get it for as long as the bind takes.
  */
-static void let_own_port_overlap(const struct listeners *have, uint16_t port, bool overlap)
+static bool bind_beside_own(const struct listeners *have, int fd, const struct endpoint *endpoint)
 {
-	struct endpoint endpoint;
+	bool bound = false;
+	int why = EADDRINUSE;
 
-	for (size_t i = 0; i < have->count; i++)
-		if (endpoint_parse(have->items[i].address, &endpoint, NULL) && endpoint.port == port)
-			set_option(have->items[i].fd, SOL_SOCKET, SO_REUSEPORT, overlap);
-}
-
-static bool bind_overlapping(const struct listeners *have, int fd, const struct endpoint *endpoint)
-{
-	bool bound;
-	int why;
-
-	let_own_port_overlap(have, endpoint->port, true);
-	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	bound = bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->len) == 0 && listen(fd, LISTENER_BACKLOG) == 0;
-	why = errno;
-	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+	if (let_own_port_overlap(have, endpoint->port, true) > 0) {
+		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+		bound = bind_and_listen(fd, endpoint);
+		why = errno;
+		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+	}
 	let_own_port_overlap(have, endpoint->port, false);
 	errno = why;
 	return bound;
 }
 
-static bool bind_and_listen(const struct listeners *have, int fd, const struct endpoint *endpoint)
+static bool occupy(const struct listeners *have, int fd, const struct endpoint *endpoint)
 {
 	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (endpoint->address.ss_family == AF_INET6)
 		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	if (bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
-		return true;
-	return errno == EADDRINUSE && bind_overlapping(have, fd, endpoint);
+	return bind_and_listen(fd, endpoint) || (errno == EADDRINUSE && bind_beside_own(have, fd, endpoint));
 }
 
 static bool listener_open(const struct listeners *have, const char *address, int *out, struct err *err)
@@ -157,7 +167,7 @@ static bool listener_open(const struct listeners *have, const char *address, int
 	fd = socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_errno(err, "socket");
-	if (!bind_and_listen(have, fd, &endpoint)) {
+	if (!occupy(have, fd, &endpoint)) {
 		err_errno(err, "cannot listen on %s", address);
 		close(fd);
 		return false;

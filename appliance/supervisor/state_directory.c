@@ -85,7 +85,14 @@ static bool take_lock(const char *state, int *lock, struct err *err)
 bool state_directory_prepare(const char *state, const struct run_as *relay, int *lock, struct err *err)
 {
 	const struct run_as own = {0};
+	int held;
 
-	return prepare(state, 0711, &own, err) && prepare_below(state, "run", 0700, &own, err) && take_lock(state, lock, err) &&
-	       prepare_below(state, "mail", 0700, relay, err) && prepare_below(state, "maildir", 0700, relay, err);
+	if (!prepare(state, 0711, &own, err) || !prepare_below(state, "run", 0700, &own, err) || !take_lock(state, &held, err))
+		return false;
+	if (!prepare_below(state, "mail", 0700, relay, err) || !prepare_below(state, "maildir", 0700, relay, err)) {
+		close(held);
+		return false;
+	}
+	*lock = held;
+	return true;
 }

@@ -14,6 +14,7 @@ struct task {
 	struct supervisor *supervisor;
 	struct request request; /* until it has begun */
 	struct child *child; /* once it has begun */
+	bool with_pin; /* it was given the PIN */
 	struct event *wait_timer;
 };
 
@@ -62,14 +63,18 @@ static void on_ended(const struct child_end *end, void *arg)
 	struct task *task = arg;
 	struct supervisor *supervisor = task->supervisor;
 	char how[ERR_TEXT_MAX];
+	bool rejected;
 
 	child_end_text(end, how, sizeof how);
 	if (end->code == 0)
 		log_info("task.ended", LOG_NUMBER("pid", child_pid(task->child)), LOG_TEXT("how", how));
 	else
 		log_warning("task.ended", LOG_NUMBER("pid", child_pid(task->child)), LOG_TEXT("how", how));
+	rejected = task->with_pin && end->code == WORKER_EXIT_PIN_REJECTED && pin_usable(&supervisor->pin);
 	task->child = NULL;
 	drop(task);
+	if (rejected)
+		login_rejected(supervisor, "the token rejected the PIN in a provisioning task");
 	supervisor_child_gone(supervisor);
 }
 
@@ -80,6 +85,7 @@ static void send_start(struct task *task, int connection)
 	struct worker_start start = {.settings = supervisor->running->hsm, .has_pin = supervisor->pin.state == PIN_HELD};
 	struct buf payload = {0};
 
+	task->with_pin = start.has_pin;
 	if (start.has_pin)
 		start.pin = secret_bytes(supervisor->pin.secret);
 	worker_start_encode(&payload, &start);

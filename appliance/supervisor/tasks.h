@@ -8,7 +8,7 @@
 
 #define TASKS_MAX 4 /* at once */
 #define TASK_DEADLINE_MS 600000 /* killed then */
-#define TASK_WAIT_FOR_WORKER_MS 20000 /* a task waits so long for a worker that is logging in (workers.h says why) */
+#define TASK_WAIT_FOR_WORKER_MS 8000 /* a task waits so long for a worker that is logging in (workers.h says why) */
 
 struct event;
 struct supervisor;

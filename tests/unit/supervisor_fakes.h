@@ -130,7 +130,7 @@ static inline void fake_relay_frame(uint16_t type, struct msg *msg, int fd)
 		break;
 	case RELAY_STOP:
 		fake_event("relay stop");
-		exit(0);
+		_exit(0);
 	default:
 		fake_event("relay unknown frame %u", type);
 	}
@@ -173,7 +173,7 @@ static inline void fake_failed(uint32_t code, const char *text)
 
 	worker_failed_encode(&payload, &failed);
 	fake_send(CHILD_CONTROL_FD, WORKER_FRAME_FAILED, &payload);
-	exit((int)code);
+	_exit((int)code);
 }
 
 static inline void fake_log_in(const struct worker_start *start)
@@ -203,7 +203,7 @@ static inline void fake_sign_frame(uint16_t type, struct msg *msg)
 		fake_ready();
 	} else if (type == WORKER_FRAME_STOP) {
 		fake_event("worker stop");
-		exit(0);
+		_exit(0);
 	} else {
 		fake_event("worker unknown frame %u", type);
 	}

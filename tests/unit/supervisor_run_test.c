@@ -718,7 +718,7 @@ int main(int argc, char **argv)
 	int fake = fake_run(argc, argv);
 
 	if (fake >= 0)
-		return fake;
+		_exit(fake); /* without the leak checker: it ends in the middle */
 	TEST(relay_runs_before_there_is_a_revision);
 	TEST(console_must_speak_this_version);
 	TEST(rejected_pin_is_never_tried_again);
