@@ -7,6 +7,7 @@ CC      ?= gcc
 PREFIX  ?= /usr
 DESTDIR ?=
 SHELL   := /bin/bash
+.DEFAULT_GOAL := all
 
 PACKAGES := openssl libevent libevent_pthreads libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp libp11 p11-kit-1
 
@@ -116,19 +117,25 @@ $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
-# tests/token/SUBJECT_test.c: on an isolated SoftHSM token. INKAN_HSM tells where the program under test is.
+# tests/token/SUBJECT_test.c: on an isolated SoftHSM token, some with the inkan-hsm of the same BUILD.
 
 TOKEN_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/client hsm/protocol appliance/base
 TOKEN_SOURCES := $(wildcard tests/token/*_test.c)
 TOKEN_TESTS   := $(patsubst tests/token/%.c,$(BUILD)/tests/token/%,$(TOKEN_SOURCES))
 
 TOKEN_HELPERS := $(BUILD)/lib/tests-token-helpers.a
-$(TOKEN_HELPERS): $(call object,$(filter-out %_test.c,$(wildcard tests/token/*.c)))
+$(TOKEN_HELPERS): $(call object,$(filter-out %_test.c %_module.c,$(wildcard tests/token/*.c)))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm
+# PKCS#11 modules of our own that stand before a real one
+TOKEN_MODULES := $(patsubst tests/token/%.c,$(BUILD)/tests/token/%.so,$(wildcard tests/token/*_module.c))
+$(TOKEN_MODULES): $(BUILD)/tests/token/%.so: tests/token/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -o $@ $< -ldl
+
+$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm $(TOKEN_MODULES)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
 
