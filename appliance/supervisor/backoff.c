@@ -1,6 +1,6 @@
 #include "appliance/supervisor/backoff.h"
 
-#define DOUBLINGS_TO_LONGEST 7 /* 500 ms * 2^7 passes a minute */
+#define DOUBLINGS_TO_LONGEST 10 /* 100 ms * 2^10 passes a minute */
 
 int64_t backoff_next(struct backoff *backoff, int64_t ran_ms)
 {

@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 
-from inkan import Sandbox, Sink, contains, crlf, equal, is_signed, run, send, test, verify, wait_until
+from inkan import Sandbox, Sink, contains, crlf, equal, is_signed, now, run, send, test, verify, wait_until
 
 SENDER, OTHER = "alice@example.com", "zoe@example.com"
 SINK = Sink()
@@ -182,7 +182,7 @@ def a_commit_that_cannot_run_is_refused_whole():
 
 @test
 def every_change_left_an_audit_row_without_secrets():
-    log = BOX.console("show log audit")
+    log = BOX.console("show log audit 1000")
     for part in ("certificate import", "certificate renew", "certificate delete", "commit", "hsm login"):
         contains(log, part)
     for secret in ("secret", pathlib.Path(BOX.env["ADMIN_PASSWORD_FILE"]).read_text().strip()):
@@ -192,7 +192,7 @@ def every_change_left_an_audit_row_without_secrets():
 @test
 def two_sandboxes_run_side_by_side():
     with Sandbox("--sender", "eve@example.com:p256") as other:
-        message = crlf(b"From: eve@example.com\nSubject: other\n\nbody\n")
+        message = crlf(f"From: eve@example.com\nSubject: other\nDate: {now()}\n\nbody\n".encode())
         equal(send(other.port, "eve@example.com", ["d@example.net"], message)[0], 250)
         arrived = other.maildir(1)[0]
         equal(is_signed(arrived), True)

@@ -9,13 +9,20 @@ import importlib.machinery
 import importlib.util
 import pathlib
 import re
+import tempfile
 
-from inkan import Sandbox, Sink, Smtp, crlf, equal, is_signed, run, shared, stuffed, test, verify, wait_until
+from inkan import Sandbox, Sink, Smtp, crlf, equal, is_signed, run, shared, stuffed, test, verdicts, wait_until
 
 SENDER = "alice@example.com"
 CORPUS = shared() / "corpus"
-# What BouncyCastle cannot read because it writes malformed MIME anew (verify/README.md); all other verifiers accept them.
-BOUNCYCASTLE_FAILS = set()
+OF_THE_OUTER_HEADER = {"H01", "H02", "T02"}  # fields that occur twice, a missing Date, long lines: outside the signature
+
+# What a checker does not take, and why: the faults are the original's (most are MIME that BouncyCastle writes anew before it
+# digests; OpenSSL, gpgsm and NSS take every one).
+with open(pathlib.Path(__file__).with_name("corpus_expected.tsv"), encoding="utf-8") as table:
+    ROWS = [line.rstrip("\n").split("\t") for line in table][1:]
+EXPECTED_VERDICTS = {name: set(fails.split(",")) for name, fails, _ in ROWS if fails != "compare"}
+EXPECTED_DIFFERENCES = {name for name, fails, _ in ROWS if fails == "compare"}
 
 
 def module_of(script):
@@ -49,8 +56,6 @@ def sent(files):
     return replies, arrived
 
 
-import tempfile  # noqa: E402
-
 DIRECTORY = tempfile.TemporaryDirectory()
 CA = DIRECTORY.name + "/ca.pem"
 SINK = Sink()
@@ -73,9 +78,18 @@ def every_message_has_a_clear_answer():
 
 @test
 def what_was_signed_verifies():
-    good = [m for n, m in SIGNED.items() if n not in BOUNCYCASTLE_FAILS]
-    print(f"   {len(good)} messages by five verifiers")
-    verify(good, CA)
+    """Each checker takes each mail, but for what is wrong with the original's own outer header or MIME."""
+    found = {}
+    for name, report in zip(SIGNED, verdicts(list(SIGNED.values()), CA)):
+        rules = {f["rule"] for f in report["findings"] if f["severity"] == "error"} - OF_THE_OUTER_HEADER
+        failing = {c for c, v in report["checkers"].items() if v["verdict"] != "valid" and c != "lint"} | rules
+        if failing:
+            found[name] = failing
+    for name, failing in found.items():
+        if failing != EXPECTED_VERDICTS.get(name):
+            print(f"   {name}: {sorted(failing)}")
+    print(f"   {len(SIGNED)} messages by five verifiers")
+    equal(found, EXPECTED_VERDICTS, "messages that a verifier does not take")
 
 
 @test
@@ -86,12 +100,9 @@ def what_was_signed_carries_the_same_content():
         found = compare(prepared(CORPUS / name), arrived)
         if found:
             differences[name] = found
-    for name, found in differences.items():
-        print(f"   {name}: {found[0]}")
+    for name in set(differences) - EXPECTED_DIFFERENCES:
+        print(f"   {name}: {differences[name]}")
     equal(sorted(differences), sorted(EXPECTED_DIFFERENCES), "messages that differ")
-
-
-EXPECTED_DIFFERENCES = set()
 
 
 @test

@@ -2,17 +2,19 @@
 """Faults under load: killed processes, a next hop that is away, a PIN that is wrong. Nothing accepted is lost."""
 import collections
 import contextlib
+import os
 import re
+import signal
 import threading
 import time
 
-from inkan import Sandbox, Sink, Smtp, contains, crlf, equal, is_signed, run, send, test, verify, wait_until
+from inkan import Sandbox, Sink, Smtp, contains, crlf, equal, is_signed, now, run, send, test, verify, wait_until
 
 SENDER = "alice@example.com"
 
 
 def numbered(number):
-    return crlf(f"From: {SENDER}\nTo: dave@example.net\nSubject: load\nX-Number: {number}\n\nbody {number}\n".encode())
+    return crlf(f"From: {SENDER}\nTo: dave@example.net\nSubject: load\nDate: {now()}\nX-Number: {number}\n\nbody {number}\n".encode())
 
 
 def number_of(octets):
@@ -100,8 +102,6 @@ def the_workers_are_killed_under_load():
 def one_dead_worker_of_two_refuses_nothing():
     sink = Sink()
     with Sandbox("--next-hop", f"127.0.0.1:{sink.port}", "--sender", f"{SENDER}:rsa2048", "--processes", "2") as box:
-        import os
-        import signal
         wait_until(lambda: len(box.processes("inkan-hsm")) == 2, 10, "two workers")
         load = Load(box.port, 4)
         time.sleep(1)
@@ -143,15 +143,17 @@ def a_restart_resumes_the_queue():
 def a_refused_recipient_is_bounced_and_a_deferred_one_kept():
     sink = Sink()
     with Sandbox("--next-hop", f"127.0.0.1:{sink.port}", "--sender", f"{SENDER}:p256") as box:
-        sink.answer["RCPT"] = "550 5.1.1 No such user"
-        equal(send(box.port, SENDER, ["gone@example.net"], numbered(1))[0], 250)
-        time.sleep(1)
-        sink.answer.clear()
-        sender, recipients, bounce = sink.wait(1, 40)[0]
+        sink.answer[b"RCPT TO:<gone@"] = "550 5.1.1 No such user"
+        sink.answer[b"RCPT TO:<later@"] = "450 4.2.0 Later"
+        box.configure("set server default queue retry 2s")
+        equal(send(box.port, SENDER, ["gone@example.net", "later@example.net"], numbered(1))[0], 250)
+        sender, recipients, bounce = sink.wait(1)[0]
         equal((sender, recipients), ("", [SENDER]), "the envelope of the bounce")
         for part in (b"multipart/report", b"Final-Recipient: rfc822;", b"gone@example.net", b"Status: 5.1.1", b"Action: failed"):
             contains(bounce, part)
         equal(len(sink.messages), 1, "messages at the sink")
+        sink.answer.clear()
+        equal(sink.wait(2)[1][1], ["later@example.net"], "the recipients of the retry")
 
 
 @test

@@ -1,13 +1,11 @@
 #!/usr/bin/python3
 """Mail through a running appliance: signed, split, excluded, refused; what arrives is judged by other programs."""
-import datetime
-import email.utils
 import pathlib
 import re
 import tempfile
 import time
 
-from inkan import (Sandbox, Sink, Smtp, compare, contains, crlf, equal, is_signed, run, send, shared, short_lived, stuffed, test, verify,
+from inkan import (Sandbox, Sink, Smtp, compare, contains, crlf, equal, is_signed, now, run, send, shared, short_lived, stuffed, test, verify,
                    wait_until)
 
 RSA, EC, EC384 = "alice@example.com", "bob@example.com", "carol@example.com"
@@ -18,8 +16,7 @@ CA = BOX.env["CA_FILE"]
 
 
 def message(sender, subject="Quarterly report", body="All figures are attached.\n", extra=""):
-    date = email.utils.format_datetime(datetime.datetime.now(datetime.timezone.utc))
-    return crlf(f"From: {sender}\nTo: dave@example.net\nSubject: {subject}\nDate: {date}\n"
+    return crlf(f"From: {sender}\nTo: dave@example.net\nSubject: {subject}\nDate: {now()}\n"
                 f"Message-ID: <{time.monotonic_ns()}@example.com>\n{extra}\n{body}".encode())
 
 

@@ -66,13 +66,13 @@ void submission_digest_octets(struct submission *submission, struct bytes octets
 
 static void on_signed(enum signer_outcome outcome, struct bytes cms, const char *text, void *arg);
 
-/* Absent where it would be far from the Date field; never a false time (smime.md §1.3). */
+/* Absent where a reader would find it far from the Date field, or finds no Date; never a false time (design §11). */
 static int64_t signing_time(const struct submission *submission)
 {
 	int64_t now = clock_wall_seconds(), date;
 
 	if (!mime_header_date(mime_scan_header(submission->scan), &date))
-		return now;
+		return 0;
 	return now - date <= SIGNING_TIME_NEAR_SECONDS && date - now <= SIGNING_TIME_NEAR_SECONDS ? now : 0;
 }
 
