@@ -170,18 +170,29 @@ static int inner_cipher(const X509_ALGOR *algorithm)
 	return cipher;
 }
 
+/* Naming one provider drops the implicit default one. Both stay for the life of this short-lived process. */
+static bool load_legacy(void)
+{
+	static OSSL_PROVIDER *usual, *legacy;
+
+	if (usual == NULL)
+		usual = OSSL_PROVIDER_load(NULL, "default");
+	if (legacy == NULL && usual != NULL)
+		legacy = OSSL_PROVIDER_load(NULL, "legacy");
+	return legacy != NULL;
+}
+
 bool pkcs12_prepare_algorithm(const X509_ALGOR *algorithm, struct err *err)
 {
-	static const int legacy[] = {NID_rc2_40_cbc, NID_rc2_64_cbc, NID_rc2_cbc, NID_rc4, NID_rc4_40, NID_des_cbc};
+	static const int old[] = {NID_rc2_40_cbc, NID_rc2_64_cbc, NID_rc2_cbc, NID_rc4, NID_rc4_40, NID_des_cbc};
 	int cipher = inner_cipher(algorithm);
-	bool needed = false;
 
-	for (size_t i = 0; i < sizeof legacy / sizeof *legacy; i++)
-		needed |= legacy[i] == cipher;
-	/* Naming one provider drops the implicit default one. Both stay for the life of this short-lived process. */
-	if (!needed || (OSSL_PROVIDER_load(NULL, "default") != NULL && OSSL_PROVIDER_load(NULL, "legacy") != NULL))
-		return true;
-	ERR_clear_error();
-	return err_set(err, ERR_INVALID, "the file is encrypted with %s, and OpenSSL's legacy provider does not load",
-		       OBJ_nid2sn(cipher));
+	for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+		if (old[i] == cipher && !load_legacy()) {
+			ERR_clear_error();
+			return err_set(err, ERR_INVALID,
+				       "the file is encrypted with %s, and OpenSSL's legacy provider does not load",
+				       OBJ_nid2sn(cipher));
+		}
+	return true;
 }
