@@ -1,9 +1,11 @@
 #include "appliance/base/process.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void process_no_dump(void)
@@ -12,22 +14,24 @@ void process_no_dump(void)
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
 }
 
+static bool may_lock_everything(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+
+	if (syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_IPC_LOCK) != 0)
+		return true;
+	return setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
 /*
  * Locking all future pages under a finite limit would make malloc fail once the limit is used up, so it is done only
  * where there is no limit. MCL_ONFAULT: the unused part of a thread's stack takes no memory.
  */
 bool process_lock_memory(void)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
-		return false;
-	if (limit.rlim_cur != RLIM_INFINITY) {
-		limit = (struct rlimit){.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
-		if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0)
-			return false;
-	}
-	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+	return may_lock_everything() && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 static bool has_dropped(uid_t uid, gid_t gid)

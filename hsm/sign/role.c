@@ -50,6 +50,32 @@ static void on_stop(struct worker *worker)
 	jobs_stop(worker->jobs, leave, worker);
 }
 
+static bool report_ready(struct worker *worker, struct err *err)
+{
+	const struct token_info *info = token_describe(worker->token);
+	struct keyring_count keys = keyring_count(worker->keyring);
+	struct worker_ready ready = {
+	    .token = (char *)info->label,
+	    .model = (char *)info->model,
+	    .serial = (char *)info->serial,
+	    .firmware = (char *)info->firmware,
+	    .threads = worker->threads,
+	    .keys_loaded = keys.loaded,
+	    .keys_missing = keys.missing,
+	};
+	struct buf out = {0};
+	bool told;
+
+	worker_ready_encode(&out, &ready);
+	told = frame_send(CHILD_CONTROL_FD, WORKER_FRAME_READY, buf_bytes(&out), -1, clock_monotonic_ms() + REPORT_WAIT_MS, err);
+	buf_clear(&out);
+	log_info("worker.ready", LOG_TEXT("token", info->label), LOG_TEXT("serial", info->serial),
+		 LOG_NUMBER("threads", ready.threads), LOG_NUMBER("keys", keys.loaded), LOG_NUMBER("missing", keys.missing),
+		 LOG_NUMBER("later", keys.unloaded));
+	return told;
+}
+
+/* READY again tells inkand that the relay may ask for signatures with these. */
 static void on_certificates(struct worker *worker, struct msg *msg)
 {
 	struct worker_certificates certificates;
@@ -61,6 +87,8 @@ static void on_certificates(struct worker *worker, struct msg *msg)
 	log_info("worker.certificates", LOG_NUMBER("count", certificates.count));
 	worker_certificates_clear(&certificates);
 	jobs_load_keys(worker->jobs);
+	if (!report_ready(worker, &err))
+		worker_fail(WORKER_EXIT_INTERNAL, err.text);
 }
 
 static void on_control(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
@@ -119,31 +147,6 @@ static void open_token(struct worker *worker, const struct hsm_settings *setting
 	worker->token = token_open(&place, pin, &fault, &err);
 	if (worker->token == NULL)
 		worker_fail(worker_exit_of(fault), err.text);
-}
-
-static bool report_ready(struct worker *worker, struct err *err)
-{
-	const struct token_info *info = token_describe(worker->token);
-	struct keyring_count keys = keyring_count(worker->keyring);
-	struct worker_ready ready = {
-	    .token = (char *)info->label,
-	    .model = (char *)info->model,
-	    .serial = (char *)info->serial,
-	    .firmware = (char *)info->firmware,
-	    .threads = worker->threads,
-	    .keys_loaded = keys.loaded,
-	    .keys_missing = keys.missing,
-	};
-	struct buf out = {0};
-	bool told;
-
-	worker_ready_encode(&out, &ready);
-	told = frame_send(CHILD_CONTROL_FD, WORKER_FRAME_READY, buf_bytes(&out), -1, clock_monotonic_ms() + REPORT_WAIT_MS, err);
-	buf_clear(&out);
-	log_info("worker.ready", LOG_TEXT("token", info->label), LOG_TEXT("serial", info->serial),
-		 LOG_NUMBER("threads", ready.threads), LOG_NUMBER("keys", keys.loaded), LOG_NUMBER("missing", keys.missing),
-		 LOG_NUMBER("later", keys.unloaded));
-	return told;
 }
 
 static void set_up(struct worker *worker, struct err *err)
