@@ -3,8 +3,10 @@
  * ($INKAN_FAULTY_DIRECTORY) say, so that a test can switch a fault on and off while others run:
  *
  *     hang      C_Sign does not return for as long as the file is there
+ *     stick     the one C_Sign that removes the file never returns
  *     crash     C_Sign ends the process by SIGSEGV
  *     error     C_Sign fails with the code in the file (hexadecimal)
+ *     once      the one C_Sign that removes the file fails with CKR_DEVICE_ERROR
  *     lost      every call fails with CKR_DEVICE_REMOVED, and all sessions are dead from then on
  *     wrong     one bit of a signature is wrong
  *     slow      C_Sign takes as many milliseconds as the file says
@@ -41,6 +43,14 @@ static bool is_on(const char *name)
 	char path[PATH_BYTES];
 
 	return access(path_of(name, path), F_OK) == 0;
+}
+
+/* True for the one caller that removes the file. */
+static bool take(const char *name)
+{
+	char path[PATH_BYTES];
+
+	return unlink(path_of(name, path)) == 0;
 }
 
 static unsigned long number_in(const char *name, int base)
@@ -167,11 +177,17 @@ static CK_RV faulty_sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len,
 
 	while (is_on("hang"))
 		usleep(10000);
+	if (rv == CKR_OK && take("stick")) {
+		for (;;)
+			pause();
+	}
 	if (is_on("crash"))
 		raise(SIGSEGV);
 	usleep((useconds_t)(number_in("slow", 10) * 1000));
 	if (rv == CKR_OK)
 		rv = real.C_Sign(session, data, len, signature, signature_len);
+	if (rv == CKR_OK && take("once"))
+		rv = CKR_DEVICE_ERROR;
 	if (rv == CKR_OK && is_on("error"))
 		rv = number_in("error", 16);
 	if (rv == CKR_OK && signature != NULL && is_on("wrong"))

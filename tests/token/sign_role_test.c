@@ -273,7 +273,10 @@ static void a_missing_key_is_counted_and_found_after_the_next_commit(void)
 	softhsm_import(softhsm_key("rsa2048")->key, id, sizeof id);
 	worker_certificates_encode(&out, &certificates);
 	worker_send(&worker, WORKER_FRAME_CERTIFICATES, buf_bytes(&out));
-	usleep(300000); /* orders and requests come on two connections */
+	if (CHECK(worker_wait_ready(&worker, &ready))) {
+		CHECK_INT(ready.keys_missing, 0);
+		worker_ready_clear(&ready);
+	}
 	request = worker_request(1, 50);
 	worker_ask(&worker, &request);
 	check_signed(&worker, 1, softhsm_key("rsa2048"));
@@ -290,13 +293,17 @@ static void a_certificate_that_is_taken_away_signs_no_more(void)
 	struct test_start start = usual();
 	struct test_worker worker;
 	struct sign_request request;
+	struct worker_ready ready;
 	struct buf out = {0};
 
 	softhsm_fresh();
 	start_worker(&worker, &start);
 	worker_certificates_encode(&out, &fewer);
 	worker_send(&worker, WORKER_FRAME_CERTIFICATES, buf_bytes(&out));
-	usleep(300000);
+	if (CHECK(worker_wait_ready(&worker, &ready))) {
+		CHECK_INT(ready.keys_loaded, 1);
+		worker_ready_clear(&ready);
+	}
 	request = worker_request(1, 4);
 	worker_ask(&worker, &request);
 	check_failure(&worker, 1, SIGN_FAIL_CERTIFICATE, "no such certificate");

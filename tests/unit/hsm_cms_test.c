@@ -12,6 +12,7 @@
 static const char content_text[] = "Content-Type: text/plain; charset=us-ascii\r\n\r\nHello, \r\nworld\r\n";
 
 static struct test_ca ca;
+static const char *directory;
 
 struct signer {
 	EVP_PKEY *key;
@@ -86,9 +87,9 @@ static struct cms_content content_of(enum sign_digest algorithm, bool pss, uint8
 /* `openssl cms -verify` is another program with its own reading of the standard. */
 static bool openssl_verifies(struct bytes der, const char *text)
 {
-	char *cms = mem_format("%s/signature.der", test_directory());
-	char *content = mem_format("%s/content", test_directory());
-	char *root = mem_format("%s/root.pem", test_directory());
+	char *cms = mem_format("%s/signature.der", directory);
+	char *content = mem_format("%s/content", directory);
+	char *root = mem_format("%s/root.pem", directory);
 	char *command = mem_format("OPENSSL_CONF=/dev/null openssl cms -verify -binary -inform DER -in %s -content %s -CAfile %s "
 				   "-purpose smimesign -out %s.out >/dev/null 2>%s.err",
 				   cms, content, root, content, content);
@@ -392,6 +393,7 @@ static void malformed_certificates_are_refused(void)
 int main(void)
 {
 	test_ca_init(&ca);
+	directory = test_directory();
 	TEST(every_key_type_gives_a_signature_that_openssl_verifies);
 	TEST(attributes_are_the_ones_of_the_profile_in_der_order);
 	TEST(signing_time_may_be_left_out);
