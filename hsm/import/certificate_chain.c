@@ -39,8 +39,10 @@ static bool is_valid(X509 *certificate, int64_t now)
 static bool issued(X509 *issuer, X509 *certificate)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
+	int fit = X509_check_issued(issuer, certificate);
 
-	return X509_check_issued(issuer, certificate) == X509_V_OK && key != NULL && X509_verify(certificate, key) == 1;
+	/* One that may not sign certificates is found here too, so that it is named and not reported as missing. */
+	return (fit == X509_V_OK || fit == X509_V_ERR_KEYUSAGE_NO_CERTSIGN) && key != NULL && X509_verify(certificate, key) == 1;
 }
 
 /* Cross-signed CAs have several certificates: one that is valid now goes first. */
@@ -64,10 +66,10 @@ static const char *issuer_fault(X509 *issuer, int64_t now, size_t cas_below)
 {
 	long path_length = X509_get_pathlen(issuer);
 
-	if (X509_check_ca(issuer) != 1)
-		return "is not a CA certificate";
 	if ((X509_get_key_usage(issuer) & KU_KEY_CERT_SIGN) == 0)
 		return "may not sign certificates (key usage)";
+	if (X509_check_ca(issuer) != 1)
+		return "is not a CA certificate";
 	if (path_length >= 0 && (size_t)path_length < cas_below)
 		return "allows fewer CAs below it (path length)";
 	if (certificate_seconds(X509_get0_notAfter(issuer)) < now)
