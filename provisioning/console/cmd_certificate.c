@@ -95,7 +95,7 @@ static void show_imported(struct console *console, const char *address, const st
 	    {"Key", "key", false},
 	    {"Valid from", "not_before", false},
 	    {"Valid until", "not_after", false},
-	    {"Key imported by", "rung", false},
+	    {"Key came by", "rung", false},
 	    {"Sensitive", "sensitive", false},
 	    {"Extractable", "extractable", false},
 	    {"SHA-256", "fingerprint", false},

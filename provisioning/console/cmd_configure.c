@@ -177,7 +177,7 @@ bool delete_setting(struct console *console, const struct parsed *parsed, struct
 
 /* ---- showing ---- */
 
-static const struct report_column setting_columns[] = {{"", "line", false}, {"", "path", false}, {"", "value", false}};
+static const struct report_column setting_columns[] = {{"", NULL, false}, {"", "path", false}, {"", "value", false}};
 
 static const char *shown_value(const struct setting *setting)
 {

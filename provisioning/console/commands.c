@@ -14,11 +14,11 @@ const struct command commands[] = {
     {"account password [<account:name>]", ANY_MODE, ROLES_ALL, true, account_password, "Change a password"},
 
     {"certificate import <address:mail-address> <file>", ANY_MODE, ROLES_OPERATING, true, certificate_import,
-     "Bring a PKCS#12 file's key into the HSM and register its certificate"},
+     "Bring a PKCS#12 key into the HSM, register it"},
     {"certificate renew <address:mail-address> <file>", ANY_MODE, ROLES_OPERATING, true, certificate_renew,
-     "Register the next certificate of an address; commit puts it into use"},
+     "Register the next certificate; commit starts it"},
     {"certificate delete <address:mail-address>", ANY_MODE, ROLES_OPERATING, true, certificate_delete,
-     "Delete the certificates of an address and their keys"},
+     "Delete an address's certificates and their keys"},
     {"certificate delete <address:mail-address> previous", ANY_MODE, ROLES_OPERATING, true, certificate_delete_previous,
      "Delete what a renewal has replaced"},
 

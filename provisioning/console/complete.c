@@ -58,11 +58,43 @@ static bool expect(const struct console *console, const struct place *place, str
 	return known;
 }
 
+/* Words that begin several sentences. */
+static const struct {
+	const char *word, *help;
+} groups[] = {
+    {"account", "Accounts of this console"},
+    {"certificate", "Certificates and their keys"},
+    {"exclude", "What is not signed"},
+    {"hsm", "The token and what drives it"},
+    {"intelligent-bcc", "Copies of mails that match"},
+    {"listen", "Where mail is accepted"},
+    {"log", "What has happened"},
+    {"next-hop", "Where mail is delivered to"},
+    {"queue", "How long and how often delivery is tried"},
+    {"server", "Servers"},
+    {"show", "Show what is there"},
+    {"smime", "Signing"},
+    {"smtp", "How mail comes in"},
+    {"system", "This machine"},
+    {"user", "Senders that log in"},
+};
+
+static const char *help_of(const struct expectation *one)
+{
+	for (size_t i = 0; one->help[0] == '\0' && i < sizeof groups / sizeof *groups; i++) {
+		if (strcmp(groups[i].word, one->word) == 0)
+			return groups[i].help;
+	}
+	return one->help;
+}
+
 static void put_expectation(struct buf *out, const struct expectation *one)
 {
-	buf_printf(out, "  %-*s %s", WORD_COLUMN, one->word, one->help);
+	buf_printf(out, "  %-*s ", WORD_COLUMN, one->word);
 	if (one->form != NULL)
-		buf_printf(out, "%s(%s)", one->help[0] == '\0' ? "" : " ", one->form);
+		buf_put_text(out, one->form);
+	else
+		buf_put_text(out, help_of(one));
 	while (out->len > 0 && out->data[out->len - 1] == ' ')
 		out->len--;
 	buf_put_byte(out, '\n');

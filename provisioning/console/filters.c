@@ -19,8 +19,7 @@ static const struct sentence filter_sentences[] = {
     [FILTER_EXCEPT] = {"except <expression>", NULL, "Show the lines that do not match"},
     [FILTER_COUNT] = {"count", NULL, "Show how many lines there are"},
     [FILTER_JSON] = {"json", NULL, "Show as JSON"},
-    [FILTER_COMPARE] = {"compare [<revision:number>]", NULL,
-			"Show what differs from the running configuration, or from rollback N"},
+    [FILTER_COMPARE] = {"compare [<revision:number>]", NULL, "Show changes to what runs, or to rollback N"},
 };
 
 static const struct sentences filter_grammar = {filter_sentences, sizeof filter_sentences / sizeof *filter_sentences, false};

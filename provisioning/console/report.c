@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define COLUMN_GAP 2
+#define RECORD_COLUMNS 79
 
 struct report report_of(enum report_style style, const struct report_column *columns, size_t n_columns)
 {
@@ -94,6 +95,24 @@ static void put_table(const struct report *report, bool heading, struct buf *out
 	free(widths);
 }
 
+/* A long cell goes on below itself, broken at blanks, so that it reads on 80 columns. */
+static void put_wrapped(struct buf *out, const char *cell, size_t indent)
+{
+	while (width_of(cell) + indent > RECORD_COLUMNS) {
+		size_t room = RECORD_COLUMNS - indent, at = room < strlen(cell) ? room : 0;
+
+		while (at > 0 && cell[at] != ' ')
+			at--;
+		if (at == 0)
+			break;
+		buf_put(out, cell, at);
+		buf_put_byte(out, '\n');
+		put_blanks(out, indent);
+		cell += at + 1;
+	}
+	buf_printf(out, "%s\n", cell);
+}
+
 static void put_records(const struct report *report, struct buf *out)
 {
 	size_t width = 0;
@@ -112,7 +131,7 @@ static void put_records(const struct report *report, struct buf *out)
 			continue;
 		buf_printf(out, "%s:", title);
 		put_blanks(out, width - width_of(title) + 1);
-		buf_printf(out, "%s\n", report->cells[i]);
+		put_wrapped(out, report->cells[i], width + 2);
 	}
 }
 
@@ -157,8 +176,11 @@ void report_json(const struct report *report, struct buf *out)
 	for (size_t i = 0; i < report->n_cells; i += report->n_columns) {
 		json_t *row = json_object();
 
-		for (size_t c = 0; c < report->n_columns; c++)
-			json_object_set_new(row, report->columns[c].name, cell_json(&report->columns[c], report->cells[i + c]));
+		for (size_t c = 0; c < report->n_columns; c++) {
+			if (report->columns[c].name != NULL)
+				json_object_set_new(row, report->columns[c].name,
+						    cell_json(&report->columns[c], report->cells[i + c]));
+		}
 		json_array_append_new(rows, row);
 	}
 	text = json_dumps(rows, JSON_INDENT(2));

@@ -13,7 +13,7 @@ enum report_style {
 
 struct report_column {
 	const char *title; /* for people */
-	const char *name; /* in JSON */
+	const char *name; /* in JSON; NULL: not there, it repeats the others for people */
 	bool number; /* right-aligned; a number in JSON */
 };
 

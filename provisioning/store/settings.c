@@ -15,31 +15,30 @@
 #define SIZE_MAX_BYTES (INT64_C(2) << 30)
 
 const struct setting_row setting_rows[] = {
-    {"system host-name", SETTING_HOST_NAME, .help = "Name of this machine in greetings and Received (default: its own)"},
+    {"system host-name", SETTING_HOST_NAME, .help = "Name in greetings and Received (default: its own)"},
 
     {"hsm module", SETTING_PATH, .help = "PKCS#11 module of the HSM's vendor"},
     {"hsm token", SETTING_TEXT, .help = "Label of the token"},
     {"hsm backend", SETTING_WORD, .choices = "engine|cryptoki", .fallback = "engine", .help = "How the token is driven"},
     {"hsm processes", SETTING_NUMBER, .least = 1, .most = 32, .fallback = "2", .help = "HSM worker processes"},
     {"hsm threads", SETTING_NUMBER, .least = 1, .most = 64, .fallback = "8",
-     .help = "Signing threads (sessions) of a worker; engine: at most 16"},
-    {"hsm pin-source", SETTING_PIN_SOURCE, .fallback = "operator",
-     .help = "Where the PIN comes from: hsm login, or the first line of a file"},
+     .help = "Signing threads of a worker; engine: at most 16"},
+    {"hsm pin-source", SETTING_PIN_SOURCE, .fallback = "operator", .help = "Where the PIN comes from: hsm login, or a file"},
     {"hsm import-minimum", SETTING_WORD, .choices = "unwrap|rewrap|create", .fallback = "rewrap",
      .help = "Lowest way that a key may be imported by"},
     {"hsm deadline", SETTING_DURATION, .least = 1, .most = 600, .fallback = "20s",
-     .help = "Longest time for a signature, then the mail is put off"},
+     .help = "Time for a signature, then the mail is put off"},
     {"hsm module-writable", SETTING_PATH, .repeatable = true, .help = "Directory that the module may write in"},
     {"hsm module-environment <variable:name>", SETTING_TEXT, .help = "Environment variable of the module"},
 
-    {"server <server:name>", SETTING_FLAG, .help = "Server: listeners and next hops with one set of rules"},
+    {"server <server:name>", SETTING_FLAG, .help = "Listeners and next hops with one set of rules"},
     {"server <server:name> smtp listen <listen:address-port>", SETTING_FLAG, .help = "Accept mail by SMTP here"},
     {"server <server:name> smtp listen <listen:address-port> tls", SETTING_WORD, .choices = "none", .fallback = "none",
      .help = "TLS of this listener"},
     {"server <server:name> smtp allow-network", SETTING_PREFIX, .repeatable = true,
      .help = "Network that may send without authentication"},
     {"server <server:name> smtp auth", SETTING_WORD, .choices = "none|optional|required", .fallback = "none",
-     .help = "SMTP AUTH: not offered, instead of a network, or always"},
+     .help = "SMTP AUTH: no, instead of a network, or always"},
     {"server <server:name> smtp auth-without-tls", SETTING_FLAG, .help = "Offer AUTH on connections that are not encrypted"},
     {"server <server:name> smtp max-sessions", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
      .help = "Sessions at once"},
@@ -86,7 +85,7 @@ const struct setting_row setting_rows[] = {
      .help = "Where the copy goes (never signed)"},
 
     {"server <server:name> queue lifetime", SETTING_DURATION, .least = 60, .most = 30 * DAY, .fallback = "5d",
-     .help = "How long delivery is tried, then the mail is bounced"},
+     .help = "How long delivery is tried before mail is bounced"},
     {"server <server:name> queue retry", SETTING_DURATIONS, .least = 1, .most = DAY, .fallback = "1m,5m,15m,1h",
      .help = "Waits between attempts; the last one repeats"},
 };
