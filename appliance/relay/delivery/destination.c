@@ -29,6 +29,7 @@ struct destination {
 	unsigned limit, window;
 	int64_t full_until; /* monotonic ms; the window does not grow before */
 	unsigned losses; /* in a row */
+	bool lossy; /* down because connections were lost, not refused: a new one proves nothing */
 	bool has_deferred; /* recipients were deferred since the next hops went down */
 	char *down_reason; /* of the last failure; NULL: none yet */
 	struct event *probe;
@@ -113,7 +114,7 @@ static void arm_probe(struct destination *destination)
 	int64_t wait_ms = hops_next_try(&destination->hops) - clock_monotonic_ms();
 	struct timeval wait = {0};
 
-	if (destination->stopping || !destination->has_deferred)
+	if (destination->stopping || !destination->has_deferred || destination->lossy)
 		return;
 	if (wait_ms > 0)
 		wait = (struct timeval){.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
@@ -161,6 +162,14 @@ static void fail_hop(struct destination *destination, struct hop *hop, const str
 			    LOG_NUMBER("again_in_ms", hop->down_until - now));
 }
 
+static void tell_recovered(struct destination *destination)
+{
+	if (!destination->has_deferred)
+		return;
+	destination->has_deferred = false;
+	destination->context->recovered(destination->context->arg);
+}
+
 static void take_reached(struct destination *destination, struct hop *hop)
 {
 	if (hop->down_until > 0)
@@ -168,10 +177,8 @@ static void take_reached(struct destination *destination, struct hop *hop)
 	hop_reached(hop);
 	if (destination->window < DESTINATION_WINDOW_FIRST)
 		destination->window = DESTINATION_WINDOW_FIRST;
-	if (destination->has_deferred) {
-		destination->has_deferred = false;
-		destination->context->recovered(destination->context->arg);
-	}
+	if (!destination->lossy)
+		tell_recovered(destination);
 }
 
 /* ---- SMTP lanes ---- */
@@ -184,8 +191,10 @@ static void on_finished(struct group *group, bool answered, void *arg)
 	lane->state = LANE_ENDING; /* idle follows, or closed */
 	if (answered) {
 		destination->losses = 0;
+		destination->lossy = false;
 		hop_answered(lane->hop);
 		grow_window(destination);
+		tell_recovered(destination);
 	}
 	take_finished(lane, group);
 	destination->context->freed_lane(destination->context->arg);
@@ -221,6 +230,7 @@ static void take_loss(struct destination *destination, struct hop *hop, const st
 	if (++destination->losses < DESTINATION_LOSSES_MAX)
 		return;
 	destination->losses = 0;
+	destination->lossy = true;
 	fail_hop(destination, hop, why);
 }
 
@@ -421,6 +431,7 @@ bool destination_has_deferred(const struct destination *destination)
 void destination_forget_failures(struct destination *destination)
 {
 	hops_forget_failures(&destination->hops);
+	destination->lossy = false;
 	arm_probe(destination);
 }
 

@@ -34,7 +34,6 @@ struct group {
 	struct group_recipient *recipients;
 	size_t count;
 	char *hop; /* where the last attempt went, "mx.example:25"; NULL: nowhere */
-	bool resent; /* went back once because a reused connection had been closed by the server */
 };
 
 /* An empty group for recipients like this item. References the message. */

@@ -88,12 +88,15 @@ static bool is_between_messages(const struct smtp_client *client)
 	return client->state == CLIENT_IDLE || client->state == CLIENT_QUIT;
 }
 
-/* A server may close a connection that we reuse at the moment at which we send: then it has seen nothing of this group. */
+/*
+ * A server may close a connection that we reuse at the moment at which we send: then it has seen nothing of this group. Such a
+ * connection has carried a message before, so groups that come back cannot go round in circles.
+ */
 static bool is_untouched(const struct smtp_client *client)
 {
 	const struct smtp_transaction *transaction = &client->transaction;
 
-	if (transaction->group == NULL || transaction->group->resent || client->messages == 0)
+	if (transaction->group == NULL || client->messages == 0)
 		return false;
 	return client->state == CLIENT_PREPARING || (client->state == CLIENT_ENVELOPE && transaction->answered == 0);
 }
@@ -109,7 +112,6 @@ static void give_up(struct smtp_client *client)
 	close_connection(client);
 	if (untouched) {
 		client->closed.unsent = client->transaction.group;
-		client->closed.unsent->resent = true;
 		client->transaction.group = NULL;
 		smtp_transaction_clear(client);
 	}

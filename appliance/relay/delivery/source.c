@@ -16,7 +16,7 @@ struct source {
 	size_t piece; /* being read */
 	uint64_t within; /* octets of it that are read */
 	uint8_t *chunk;
-	size_t len;
+	size_t room, len; /* of the chunk */
 	bool last;
 	bool opening; /* the queue still owes the opened callback */
 	bool closed;
@@ -146,10 +146,10 @@ static void on_read(ssize_t got, const struct err *err, void *arg)
 /* Reads or copies until the chunk is full, then tells; behind the last piece the digest is asked for first. */
 static void fill(struct source *source)
 {
-	while (source->len < SOURCE_CHUNK_BYTES && source->piece < source->pieces.count) {
+	while (source->len < source->room && source->piece < source->pieces.count) {
 		const struct piece *piece = &source->pieces.pieces[source->piece];
 		uint64_t left = piece->length - source->within;
-		size_t room = SOURCE_CHUNK_BYTES - source->len, len = left < room ? (size_t)left : room;
+		size_t room = source->room - source->len, len = left < room ? (size_t)left : room;
 		uint64_t offset = piece->offset + source->within;
 		uint8_t *to = source->chunk + source->len;
 
@@ -184,6 +184,8 @@ static void on_opened(struct queue_reader *reader, const struct err *err, void *
 	} else if (!source_pieces(source->message, source->rendering, &source->pieces, &damage)) {
 		tell(source, &damage);
 	} else {
+		source->room = source->pieces.size < SOURCE_CHUNK_BYTES ? source->pieces.size + 1 : SOURCE_CHUNK_BYTES;
+		source->chunk = mem_new(source->room);
 		fill(source);
 	}
 }
@@ -199,7 +201,6 @@ struct source *source_open(struct event_base *base, struct queue *queue, struct 
 	source->chunk_cb = chunk;
 	source->arg = arg;
 	source->tell = event_new(base, -1, 0, on_tell, source);
-	source->chunk = mem_new(SOURCE_CHUNK_BYTES);
 	source->opening = true;
 	queue_body_open(queue, message, on_opened, source);
 	return source;

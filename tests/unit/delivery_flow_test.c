@@ -1,0 +1,625 @@
+/* The engine over time: connections, next hops that fail and come back, schedules, bounces, restarts, maildirs. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "appliance/base/clock.h"
+#include "appliance/relay/delivery/destination.h"
+#include "tests/unit/delivery_stage.h"
+
+static const char hello[] = "Subject: hello\r\n\r\nend\r\n";
+
+static struct stage stage;
+static struct sink *sink;
+
+static void begin(void)
+{
+	stage_open(&stage);
+	sink = sink_new(stage.base);
+	stage_next_hop(&stage, "default", sink);
+}
+
+static void end(void)
+{
+	stage_close(&stage);
+	sink_free(sink);
+}
+
+static void post_to(const char *server, const char *recipients)
+{
+	const struct post message = {.server = server, .recipients = recipients, .body = bytes_text(hello)};
+
+	stage_post(&stage, &message);
+}
+
+static void post_many(const char *server, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		post_to(server, "b@example.net");
+	CHECK(stage_run_until(&stage, stage_committed, NULL));
+}
+
+struct arrivals {
+	const struct sink *at;
+	size_t count;
+};
+
+static bool has_arrived(struct stage *unused, const void *arg)
+{
+	const struct arrivals *wanted = arg;
+
+	(void)unused;
+	return wanted->at->n_messages >= wanted->count;
+}
+
+static bool wait_for(const struct sink *at, size_t count)
+{
+	const struct arrivals wanted = {at, count};
+
+	return stage_run_until(&stage, has_arrived, &wanted);
+}
+
+/* ---- Connections ---- */
+
+static void reuses_one_connection_and_quits_when_idle(void)
+{
+	begin();
+	stage_set(&stage, "1", "server default delivery-connections");
+	stage_configure(&stage);
+	for (int i = 0; i < 5; i++) {
+		post_to("default", "b@example.net");
+		CHECK(stage_drain(&stage));
+	}
+	CHECK_INT(sink->n_messages, 5);
+	CHECK_INT(sink->connections, 1);
+	stage_run_for(&stage, 400);
+	CHECK_INT(sink->quits, 1);
+	CHECK_INT(sink->connections_now, 0);
+	CHECK_INT(delivery_state(stage.delivery).connections, 0);
+	end();
+}
+
+static void opens_a_new_connection_after_a_hundred_messages(void)
+{
+	begin();
+	sink->count_only = true;
+	post_many("default", 250);
+	stage_set(&stage, "1", "server default delivery-connections");
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 250);
+	CHECK_INT(sink->connections, 3);
+	end();
+}
+
+static void keeps_to_the_limit_of_connections(void)
+{
+	begin();
+	sink->count_only = true;
+	post_many("default", 300);
+	stage_set(&stage, "3", "server default delivery-connections");
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 300);
+	CHECK_INT(sink->connections_most, 3);
+	end();
+}
+
+static void a_server_that_closes_after_each_message_costs_no_retry(void)
+{
+	begin();
+	sink->count_only = true;
+	sink->script.messages_max = 1;
+	post_many("default", 40);
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 40);
+	CHECK_INT(delivery_state(stage.delivery).deferred_total, 0);
+	end();
+}
+
+static void a_server_that_takes_few_connections_is_not_down(void)
+{
+	begin();
+	sink->count_only = true;
+	sink->script.connections_max = 2;
+	post_many("default", 200);
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 200);
+	CHECK_INT(delivery_state(stage.delivery).deferred_total, 0);
+	end();
+}
+
+static void pipelines_only_where_it_is_offered(void)
+{
+	begin();
+	stage_configure(&stage);
+	post_to("default", "b@example.net c@example.net d@example.net");
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->batched, 3);
+	sink->script.ehlo = "250-sink.example\r\n250 8BITMIME\r\n";
+	stage_run_for(&stage, 400);
+	post_to("default", "b@example.net c@example.net d@example.net");
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->batched, 3);
+	if (CHECK_INT(sink->n_messages, 2)) {
+		CHECK_TEXT(sink->messages[1].mail, "MAIL FROM:<a@example.com> BODY=7BIT");
+		CHECK_TEXT(buf_text(&sink->messages[1].rcpt), "b@example.net\nc@example.net\nd@example.net\n");
+	}
+	end();
+}
+
+static void a_refused_mail_command_sends_nobody_to_a_server_without_pipelining(void)
+{
+	begin();
+	sink->script.ehlo = "250 sink.example\r\n";
+	sink->script.mail = "451 4.7.1 later\r\n";
+	stage_configure(&stage);
+	post_to("default", "b@example.net c@example.net");
+	CHECK(stage_settle(&stage, 2));
+	CHECK_TEXT(stage_row(&stage, "c@example.net").reply, "451 4.7.1 later");
+	CHECK_INT(sink->resets, 0);
+	end();
+}
+
+/* ---- Recipients ---- */
+
+static void put_recipients(struct buf *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		buf_printf(list, "r%u@example.net ", i);
+}
+
+static void many_recipients_go_in_transactions_of_a_hundred(void)
+{
+	struct buf list = {0};
+
+	put_recipients(&list, 250);
+	begin();
+	stage_configure(&stage);
+	post_to("default", buf_text(&list));
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 3);
+	CHECK_INT(delivery_state(stage.delivery).delivered_total, 250);
+	buf_clear(&list);
+	end();
+}
+
+static void recipients_over_the_servers_limit_follow_at_once(void)
+{
+	struct buf list = {0};
+
+	put_recipients(&list, 10);
+	begin();
+	sink->script.recipients_max = 3;
+	stage_configure(&stage);
+	post_to("default", buf_text(&list));
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 4);
+	CHECK_INT(delivery_state(stage.delivery).delivered_total, 10);
+	CHECK_INT(delivery_state(stage.delivery).deferred_total, 0);
+	buf_clear(&list);
+	end();
+}
+
+static void what_cannot_be_sent_is_refused_here(void)
+{
+	static const struct {
+		const char *name, *ehlo;
+		struct post post;
+		const char *diagnostic;
+	} cases[] = {
+	    {"SMTPUTF8 not offered", "250-x\r\n250 8BITMIME\r\n", {.recipients = "b@example.net", .smtputf8 = true}, "5.6.7"},
+	    {"address needs SMTPUTF8", "250 x\r\n", {.recipients = "\xe5\x8d\xb0@example.net"}, "5.6.7"},
+	    {"too large", "250-x\r\n250 SIZE 4000\r\n", {.recipients = "b@example.net"}, "5.3.4"},
+	    {"address with a line break", NULL, {.recipients = "b\r\nDATA@example.net"}, "5.1.3"},
+	};
+
+	struct buf body = {0};
+
+	buf_put_text(&body, hello);
+	while (body.len < 5000)
+		buf_put_text(&body, "more\r\n");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct post message = cases[i].post;
+
+		test_case("%s", cases[i].name);
+		message.body = buf_bytes(&body);
+		begin();
+		sink->script.ehlo = cases[i].ehlo;
+		stage_configure(&stage);
+		stage_post(&stage, &message);
+		CHECK(stage_drain(&stage));
+		CHECK_INT(delivery_state(stage.delivery).failed_total, 1);
+		if (CHECK_INT(sink->n_messages, 1)) { /* the bounce */
+			CHECK_CONTAINS(sink->messages[0].mail, "MAIL FROM:<>");
+			CHECK_CONTAINS(buf_text(&sink->messages[0].content), cases[i].diagnostic);
+		}
+		end();
+	}
+	buf_clear(&body);
+}
+
+/* ---- Next hops that fail ---- */
+
+static void a_next_hop_that_is_down_is_probed_and_drained_when_it_is_back(void)
+{
+	begin();
+	sink->count_only = true;
+	sink_down(sink);
+	stage_configure(&stage);
+	post_many("default", 50);
+	CHECK(stage_settle(&stage, 50));
+	CHECK_CONTAINS(stage_row(&stage, "b@example.net").reply, "the next hop is down: 127.0.0.1");
+	CHECK_CONTAINS(stage_row(&stage, "b@example.net").reply, "Connection refused");
+	CHECK(stage_row(&stage, "b@example.net").due > clock_wall_ms() + 30000);
+	CHECK(sink_up(sink));
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 50);
+	end();
+}
+
+static void a_next_hop_that_is_down_is_not_hammered(void)
+{
+	begin();
+	sink->script.greeting = "421 4.3.2 not now\r\n";
+	stage_configure(&stage);
+	post_many("default", 100);
+	CHECK(stage_settle(&stage, 100));
+	stage_run_for(&stage, 1000);
+	CHECK(sink->connections <= DESTINATION_WINDOW_FIRST + 1);
+	end();
+}
+
+static void a_server_that_drops_every_message_counts_as_down(void)
+{
+	begin();
+	sink->script.data = SINK_DROP;
+	stage_configure(&stage);
+	post_many("default", 100);
+	CHECK(stage_settle(&stage, 100));
+	CHECK(sink->connections <= DESTINATION_LOSSES_MAX + DESTINATION_WINDOW_FIRST);
+	end();
+}
+
+static void the_next_one_by_priority_takes_over(void)
+{
+	struct sink *second;
+
+	begin();
+	second = sink_new(stage.base);
+	stage_next_hop(&stage, "default", second);
+	stage_set(&stage, "5", "server default next-hop 127.0.0.1:%u priority", sink->port);
+	stage_configure(&stage);
+	post_many("default", 1);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 1);
+	sink_down(sink);
+	stage_run_for(&stage, 300);
+	post_many("default", 20);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(second->n_messages, 20);
+	CHECK_INT(delivery_state(stage.delivery).deferred_total, 0);
+	end();
+	sink_free(second);
+}
+
+static void a_name_is_looked_up(void)
+{
+	begin();
+	stage_set(&stage, "", "server named next-hop localhost:%u", sink->port);
+	stage_configure(&stage);
+	post_to("named", "b@example.net");
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 1);
+	end();
+}
+
+static void a_slow_destination_holds_nobody_up(void)
+{
+	struct sink *fast;
+
+	begin();
+	stage.timeouts.envelope = 60000;
+	sink->script.mail = SINK_SILENT;
+	fast = sink_new(stage.base);
+	stage_next_hop(&stage, "fast", fast);
+	post_many("default", 2500);
+	post_many("fast", 30);
+	stage_configure(&stage);
+	CHECK(wait_for(fast, 30));
+	post_many("fast", 30);
+	CHECK(wait_for(fast, 60));
+	end();
+	sink_free(fast);
+}
+
+/* ---- Configuration ---- */
+
+static void mail_for_an_unknown_server_waits_for_its_configuration(void)
+{
+	begin();
+	stage_configure(&stage);
+	post_to("other", "b@example.net");
+	CHECK(stage_settle(&stage, 1));
+	CHECK_TEXT(stage_row(&stage, "b@example.net").reply, "server other is not configured here, or has no next hop");
+	stage_next_hop(&stage, "other", sink);
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 1);
+	end();
+}
+
+static void a_corrected_next_hop_gets_what_waited_for_the_wrong_one(void)
+{
+	struct sink *right;
+
+	begin();
+	right = sink_new(stage.base);
+	sink_down(sink);
+	stage_configure(&stage);
+	post_many("default", 3);
+	CHECK(stage_settle(&stage, 3));
+	stage_next_hop(&stage, "default", right);
+	stage_configure(&stage);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(right->n_messages, 3);
+	end();
+	sink_free(right);
+}
+
+/* ---- The end of the lifetime ---- */
+
+static void the_end_of_the_lifetime_bounces(void)
+{
+	const struct post message = {.recipients = "b@example.net", .body = bytes_text(hello), .lifetime_s = -1};
+
+	begin();
+	sink->script.rcpt = "450 4.2.0 busy\r\n";
+	sink->script.once = true;
+	stage_configure(&stage);
+	stage_post(&stage, &message);
+	CHECK(stage_settle(&stage, 2));
+	if (CHECK_INT(sink->n_messages, 1)) {
+		CHECK_CONTAINS(buf_text(&sink->messages[0].content), "Status: 4.4.7\r\n");
+		CHECK_CONTAINS(buf_text(&sink->messages[0].content),
+			       "delivery time expired; the last attempt said: 450 4.2.0 busy");
+	}
+	CHECK(stage_drain(&stage));
+	end();
+}
+
+static void who_gets_no_bounce(void)
+{
+	static const struct {
+		const char *name, *sender;
+		uint32_t notify;
+	} cases[] = {{"null sender", "", 0}, {"NOTIFY=NEVER", "a@example.com", QUEUE_NOTIFY_NEVER}};
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct post message = {.sender = cases[i].sender,
+					     .recipients = "b@example.net",
+					     .body = bytes_text(hello),
+					     .notify = cases[i].notify};
+
+		test_case("%s", cases[i].name);
+		begin();
+		sink->script.rcpt = "550 5.1.1 nobody\r\n";
+		stage_configure(&stage);
+		stage_post(&stage, &message);
+		CHECK(stage_settle(&stage, 1));
+		CHECK(stage_drain(&stage));
+		CHECK_INT(delivery_state(stage.delivery).bounced_total, 0);
+		CHECK_INT(delivery_state(stage.delivery).failed_total, 1);
+		end();
+	}
+}
+
+static void a_bounce_that_fails_is_not_bounced(void)
+{
+	begin();
+	sink->script.rcpt = "550 5.1.1 nobody\r\n";
+	stage_configure(&stage);
+	post_to("default", "b@example.net");
+	CHECK(stage_settle(&stage, 2));
+	CHECK(stage_drain(&stage));
+	CHECK_INT(delivery_state(stage.delivery).bounced_total, 1);
+	CHECK_INT(delivery_state(stage.delivery).failed_total, 2);
+	end();
+}
+
+/* ---- Stop and start ---- */
+
+static void a_restart_resumes_the_queue(void)
+{
+	begin();
+	sink->script.data = SINK_SILENT;
+	stage.timeouts.data = 60000;
+	stage_configure(&stage);
+	post_many("default", 20);
+	stage_run_for(&stage, 100);
+	stage_restart(&stage); /* without grace: running transactions are cut */
+	CHECK_INT(queue_count(stage.queue).messages, 20);
+	sink->script.data = NULL;
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 20);
+	end();
+}
+
+/* The server has seen MAIL and RCPT in one write, and answers slowly. */
+static bool is_under_way(struct stage *unused, const void *arg)
+{
+	(void)unused;
+	(void)arg;
+	return sink->batched > 0;
+}
+
+static void stopping_lets_running_transactions_end(void)
+{
+	begin();
+	sink->script.answer_slowly = true;
+	stage_configure(&stage);
+	post_to("default", "b@example.net");
+	CHECK(stage_run_until(&stage, is_under_way, NULL));
+	CHECK_INT(sink->n_messages, 0);
+	stage_stop_delivery(&stage, 5000);
+	CHECK_INT(sink->n_messages, 1);
+	CHECK_INT(queue_count(stage.queue).messages, 0);
+	end();
+}
+
+/* ---- Maildir ---- */
+
+/* The contents of the files of DIRECTORY/new, each followed by a line "=="; the count is the result. */
+static size_t read_new(const char *directory, struct buf *out)
+{
+	char *path = mem_format("%s/new", directory);
+	DIR *entries = opendir(path);
+	size_t count = 0;
+
+	for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+		char *file = mem_format("%s/%s", path, entry->d_name);
+
+		if (entry->d_name[0] != '.') {
+			CHECK(test_read_file(file, out));
+			buf_put_text(out, "==\n");
+			count++;
+		}
+		free(file);
+	}
+	if (entries != NULL)
+		closedir(entries);
+	free(path);
+	return count;
+}
+
+static void delivers_into_a_maildir(void)
+{
+	char *directory = mem_format("%s/box", test_directory()), *temporary = mem_format("%s/tmp", directory);
+	struct buf files = {0};
+
+	stage_open(&stage);
+	stage_set(&stage, "", "server default next-hop maildir:%s", directory);
+	stage_configure(&stage);
+	post_to("default", "b@example.net c@example.net");
+	CHECK(stage_drain(&stage));
+	CHECK_INT(read_new(directory, &files), 2);
+	CHECK_CONTAINS(buf_text(&files),
+		       "Return-Path: <a@example.com>\nDelivered-To: b@example.net\nX-Original-To: b@example.net\n"
+		       "Subject: hello\n\nend\n==\n");
+	CHECK_CONTAINS(buf_text(&files), "Delivered-To: c@example.net\n");
+	CHECK_INT(rmdir(temporary), 0); /* nothing is left there */
+	buf_clear(&files);
+	free(temporary);
+	free(directory);
+	stage_close(&stage);
+}
+
+static void a_large_message_comes_whole_into_a_maildir(void)
+{
+	char *directory = mem_format("%s/box", test_directory());
+	struct buf body = {0}, want = {0}, got = {0};
+	struct post message = {.recipients = "b@example.net"};
+
+	buf_put_text(&want, "Return-Path: <a@example.com>\nDelivered-To: b@example.net\nX-Original-To: b@example.net\n");
+	for (unsigned i = 0; i < 40000; i++) {
+		buf_printf(&body, "line %u\r\n", i);
+		buf_printf(&want, "line %u\n", i);
+	}
+	buf_put_text(&want, "==\n");
+	message.body = buf_bytes(&body);
+	stage_open(&stage);
+	stage_set(&stage, "", "server default next-hop maildir:%s", directory);
+	stage_configure(&stage);
+	stage_post(&stage, &message);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(read_new(directory, &got), 1);
+	CHECK(bytes_equal(buf_bytes(&got), buf_bytes(&want)));
+	buf_clear(&body);
+	buf_clear(&want);
+	buf_clear(&got);
+	free(directory);
+	stage_close(&stage);
+}
+
+static void a_maildir_that_cannot_be_written_defers(void)
+{
+	char *directory = mem_format("%s/box", test_directory()), *temporary = mem_format("%s/tmp", directory);
+
+	stage_open(&stage);
+	stage_set(&stage, "", "server default next-hop maildir:%s", directory);
+	stage_configure(&stage);
+	CHECK_INT(rmdir(temporary), 0);
+	CHECK(test_write_file(temporary, bytes_text("in the way")));
+	post_to("default", "b@example.net");
+	CHECK(stage_settle(&stage, 1));
+	CHECK_CONTAINS(stage_row(&stage, "b@example.net").reply, "cannot make ");
+	free(temporary);
+	free(directory);
+	stage_close(&stage);
+}
+
+static void refuse(const char *want, const char *first, const char *second)
+{
+	struct snapshot *snapshot = snapshot_new();
+	struct config *config;
+	struct err err;
+
+	settings_add(&snapshot->settings, "system host-name", "mx1.example.co.jp");
+	settings_add(&snapshot->settings, first, "");
+	if (second != NULL)
+		settings_add(&snapshot->settings, second, "");
+	config = config_new(snapshot, &err);
+	if (!CHECK_OK(config != NULL, &err))
+		return;
+	CHECK(!delivery_check(config, &err));
+	CHECK_CONTAINS(err.text, want);
+	config_unref(config);
+}
+
+static void the_check_names_what_cannot_work(void)
+{
+	char *both = mem_format("server default next-hop maildir:%s/box", test_directory());
+
+	refuse("server default next-hop: maildir relative: the path must begin with /",
+	       "server default next-hop maildir:relative", NULL);
+	refuse("server default next-hop: cannot make the directory /nowhere/box: No such file",
+	       "server default next-hop maildir:/nowhere/box", NULL);
+	refuse("must be the only next-hop", both, "server default next-hop 127.0.0.1:25");
+	free(both);
+}
+
+int main(void)
+{
+	TEST(reuses_one_connection_and_quits_when_idle);
+	TEST(opens_a_new_connection_after_a_hundred_messages);
+	TEST(keeps_to_the_limit_of_connections);
+	TEST(a_server_that_closes_after_each_message_costs_no_retry);
+	TEST(a_server_that_takes_few_connections_is_not_down);
+	TEST(pipelines_only_where_it_is_offered);
+	TEST(a_refused_mail_command_sends_nobody_to_a_server_without_pipelining);
+	TEST(many_recipients_go_in_transactions_of_a_hundred);
+	TEST(recipients_over_the_servers_limit_follow_at_once);
+	TEST(what_cannot_be_sent_is_refused_here);
+	TEST(a_next_hop_that_is_down_is_probed_and_drained_when_it_is_back);
+	TEST(a_next_hop_that_is_down_is_not_hammered);
+	TEST(a_server_that_drops_every_message_counts_as_down);
+	TEST(the_next_one_by_priority_takes_over);
+	TEST(a_name_is_looked_up);
+	TEST(a_slow_destination_holds_nobody_up);
+	TEST(mail_for_an_unknown_server_waits_for_its_configuration);
+	TEST(a_corrected_next_hop_gets_what_waited_for_the_wrong_one);
+	TEST(the_end_of_the_lifetime_bounces);
+	TEST(who_gets_no_bounce);
+	TEST(a_bounce_that_fails_is_not_bounced);
+	TEST(a_restart_resumes_the_queue);
+	TEST(stopping_lets_running_transactions_end);
+	TEST(delivers_into_a_maildir);
+	TEST(a_large_message_comes_whole_into_a_maildir);
+	TEST(a_maildir_that_cannot_be_written_defers);
+	TEST(the_check_names_what_cannot_work);
+	return test_finish();
+}
