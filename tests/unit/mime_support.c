@@ -1,6 +1,7 @@
 #include "tests/unit/mime_support.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,6 +169,51 @@ unsigned each_corpus_message(void (*visit)(const char *name, struct bytes messag
 		free(folder);
 	}
 	return count;
+}
+
+/* ---- verify/compare ---- */
+
+void pairs_add(struct pairs *pairs, const char *name, const struct mime_scan *scan, struct bytes message)
+{
+	static const uint8_t cms[1800] = {0x30, 0x82};
+	char *original = mem_format("%s/%s.original", pairs->folder, name),
+	     *signed_path = mem_format("%s/%s.signed", pairs->folder, name);
+	struct buf signed_message = {0};
+
+	if (render_message(scan, message, bytes_of(cms, sizeof cms), &signed_message)) {
+		CHECK(test_write_file(original, message));
+		CHECK(test_write_file(signed_path, buf_bytes(&signed_message)));
+		pairs->written++;
+	}
+	free(original);
+	free(signed_path);
+	buf_clear(&signed_message);
+}
+
+static void take_difference(struct pairs *pairs, const char *line)
+{
+	if (strstr(line, ": content-length: ") != NULL)
+		pairs->content_length++;
+	else if (strchr(line, '\t') != NULL)
+		CHECK_TEXT(line, "");
+}
+
+void pairs_compare(struct pairs *pairs, const char *options)
+{
+	char *command = mem_format("/usr/bin/python3 tests/unit/mime_compare.py %s %s %s", options, test_shared(), pairs->folder),
+	     *compared = mem_format("compared %u\n", pairs->written), line[1024], last[1024] = "";
+	FILE *output = popen(command, "r");
+
+	if (CHECK(output != NULL)) {
+		while (fgets(line, sizeof line, output) != NULL) {
+			take_difference(pairs, line);
+			snprintf(last, sizeof last, "%s", line);
+		}
+		CHECK_INT(pclose(output), 0);
+	}
+	CHECK_TEXT(last, compared);
+	free(compared);
+	free(command);
 }
 
 /* ---- The properties that every message has (mime.md §5) ---- */

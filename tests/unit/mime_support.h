@@ -43,6 +43,20 @@ void as_sent(struct bytes file, struct buf *out);
 /* Calls `visit` for each message of ../shared/corpus as it would be sent; returns how many there were. */
 unsigned each_corpus_message(void (*visit)(const char *name, struct bytes message, void *arg), void *arg);
 
+/* ---- verify/compare: is the content of the signed message the original's? ---- */
+
+struct pairs {
+	const char *folder; /* test_directory() */
+	unsigned written;
+	unsigned content_length; /* differences on purpose: Content-Length, of mbox files, is dropped (smime.md §2) */
+};
+
+/* Writes the original and the signed message around a CMS that is none. */
+void pairs_add(struct pairs *pairs, const char *name, const struct mime_scan *scan, struct bytes message);
+
+/* Compares all of them and fails for each difference but those on purpose. `options` of mime_compare.py. */
+void pairs_compare(struct pairs *pairs, const char *options);
+
 /* ---- The properties that every message has (mime.md §5) ---- */
 
 void check_same_scan(const struct mime_scan *a, const struct mime_scan *b);

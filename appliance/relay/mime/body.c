@@ -82,7 +82,7 @@ void mime_body_long_line(struct body *body, struct bytes head)
 	mime_body_piece(body, head);
 }
 
-void mime_body_end(struct mime_scan *scan, bool delimited, bool innermost)
+void mime_body_end(struct mime_scan *scan, bool delimited, bool part_follows)
 {
 	struct body *body = &scan->body;
 	uint64_t end = scan->line_offset;
@@ -95,5 +95,5 @@ void mime_body_end(struct mime_scan *scan, bool delimited, bool innermost)
 			mime_unsignable(scan, "a bare LF before a delimiter");
 	}
 	scan->label_line = scan->label_line || body->label_line;
-	mime_decide_body(scan, end, innermost);
+	mime_decide_body(scan, end, part_follows);
 }

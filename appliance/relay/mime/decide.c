@@ -150,7 +150,7 @@ static void mark(struct mime_scan *scan, uint64_t end)
 	mime_edit(scan, EDIT_HARD, (struct mime_edit){.offset = scan->body.offset, .end = end, .kind = MIME_EDIT_MARK});
 }
 
-void mime_decide_body(struct mime_scan *scan, uint64_t end, bool innermost)
+void mime_decide_body(struct mime_scan *scan, uint64_t end, bool part_follows)
 {
 	bool dirty = is_dirty(&scan->body);
 
@@ -159,10 +159,10 @@ void mime_decide_body(struct mime_scan *scan, uint64_t end, bool innermost)
 		decide_leaf(scan, end);
 		return;
 	case BODY_PREAMBLE:
-		if (dirty && innermost)
+		if (dirty && part_follows)
 			mark(scan, end);
 		else if (dirty)
-			mime_unsignable(scan, "8-bit octets or long lines in a multipart whose boundary never comes");
+			mime_unsignable(scan, "8-bit octets or long lines in a multipart without parts");
 		return;
 	case BODY_EPILOGUE:
 		if (dirty)
@@ -170,7 +170,7 @@ void mime_decide_body(struct mime_scan *scan, uint64_t end, bool innermost)
 		return;
 	case BODY_NO_PARTS:
 		if (dirty)
-			mime_unsignable(scan, "8-bit octets or long lines in a multipart without a boundary");
+			mime_unsignable(scan, "8-bit octets or long lines in a multipart without parts");
 		return;
 	case BODY_DEEP:
 		if (dirty || scan->body.label_line)

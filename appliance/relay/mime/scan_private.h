@@ -51,7 +51,7 @@ enum body_kind {
 	BODY_LEAF,
 	BODY_PREAMBLE,
 	BODY_EPILOGUE,
-	BODY_NO_PARTS, /* a multipart without boundary */
+	BODY_NO_PARTS, /* a multipart without boundary, or what follows one that was closed before its first part */
 	BODY_DEEP /* a multipart below MIME_DEPTH_MAX others */
 };
 
@@ -140,7 +140,7 @@ void mime_body_begin(struct mime_scan *scan, enum body_kind kind, uint64_t offse
 void mime_body_line(struct body *body, struct bytes line);
 void mime_body_long_line(struct body *body, struct bytes head); /* longer than MIME_HOLD_BYTES: its head, then its pieces */
 void mime_body_piece(struct body *body, struct bytes piece);
-void mime_body_end(struct mime_scan *scan, bool delimited, bool innermost); /* at line_offset; judges it */
+void mime_body_end(struct mime_scan *scan, bool delimited, bool part_follows); /* at line_offset; judges it */
 
 unsigned mime_terminator(struct bytes line); /* octets of its line end: 2 CRLF, 1 LF, 0 none */
 
@@ -183,7 +183,7 @@ struct bytes mime_field_raw(const struct mime_scan *scan, const struct mime_fiel
 /* ---- decide.c ---- */
 
 void mime_decide_container(struct mime_scan *scan); /* the label of a multipart or an enclosed message */
-void mime_decide_body(struct mime_scan *scan, uint64_t end, bool delimited);
+void mime_decide_body(struct mime_scan *scan, uint64_t end, bool part_follows);
 
 /* ---- edits.c ---- */
 

@@ -107,12 +107,13 @@ static bool is_empty_line(struct bytes line)
 	return bytes_equal_text(line, "\r\n") || bytes_equal_text(line, "\n");
 }
 
-static void end_entity(struct mime_scan *scan, bool delimited, bool innermost)
+/* `part_follows`: the innermost multipart has a (next) part behind the delimiter that ends this entity. */
+static void end_entity(struct mime_scan *scan, bool delimited, bool part_follows)
 {
 	if (scan->state == SCAN_HEADER)
 		end_header(scan, HEADER_CUT, 0);
 	else
-		mime_body_end(scan, delimited, innermost);
+		mime_body_end(scan, delimited, part_follows);
 }
 
 /* ---- Delimiters (RFC 2046 §5.1.1) ---- */
@@ -132,14 +133,16 @@ static void root_delimiter(struct mime_scan *scan, bool closes, uint64_t end)
 static void take_delimiter(struct mime_scan *scan, struct bytes line, bool closes, size_t level)
 {
 	uint64_t end = scan->line_offset + line.len;
+	bool innermost = level + 1 == scan->n_frames;
+	bool no_parts = closes && innermost && scan->state == SCAN_BODY && scan->body.kind == BODY_PREAMBLE;
 
 	mime_delimiter_check(scan, line);
-	end_entity(scan, true, level + 1 == scan->n_frames);
+	end_entity(scan, true, innermost && !closes);
 	if (level == 0 && scan->root_multipart)
 		root_delimiter(scan, closes, end);
 	if (closes) {
 		scan->n_frames = level;
-		mime_body_begin(scan, BODY_EPILOGUE, end);
+		mime_body_begin(scan, no_parts ? BODY_NO_PARTS : BODY_EPILOGUE, end);
 		return;
 	}
 	scan->n_frames = level + 1;
