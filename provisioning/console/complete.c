@@ -88,14 +88,30 @@ static const char *help_of(const struct expectation *one)
 	return one->help;
 }
 
+/* "number, 1 to 64; default 8": what is allowed, and what holds when nothing is set. */
+static void put_form(struct buf *out, const struct expectation *one)
+{
+	const struct setting_row *setting = one->setting;
+
+	buf_put_text(out, one->form);
+	if (setting != NULL && setting->type == SETTING_NUMBER)
+		buf_printf(out, ", %lld to %lld", (long long)setting->least, (long long)setting->most);
+	if (setting != NULL && setting->fallback != NULL)
+		buf_printf(out, "; default %s", setting->fallback);
+}
+
 static void put_expectation(struct buf *out, const struct expectation *one)
 {
+	const char *text = help_of(one);
+
 	buf_printf(out, "  %-*s ", WORD_COLUMN, one->word);
-	if (one->form != NULL)
-		buf_put_text(out, one->form);
-	else
-		buf_put_text(out, help_of(one));
-	while (out->len > 0 && out->data[out->len - 1] == ' ')
+	buf_put_text(out, text);
+	if (one->form != NULL) {
+		if (text[0] != '\0')
+			buf_printf(out, "\n  %-*s ", WORD_COLUMN, "");
+		put_form(out, one);
+	}
+	while (out->data[out->len - 1] == ' ')
 		out->len--;
 	buf_put_byte(out, '\n');
 }

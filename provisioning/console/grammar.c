@@ -343,8 +343,11 @@ static void expect_branch(struct expectations *found, const struct state *state,
 		}
 	}
 	found->items = mem_resize(found->items, found->count + 1, sizeof *found->items);
-	found->items[found->count++] = (struct expectation){
-	    .word = word, .typed = branch->typed, .help = help, .form = branch->typed ? setting_type_form(branch->type) : NULL};
+	found->items[found->count++] = (struct expectation){.word = word,
+							    .typed = branch->typed,
+							    .help = help,
+							    .form = branch->typed ? setting_type_form(branch->type) : NULL,
+							    .setting = branch->setting};
 }
 
 bool grammar_expect(const struct sentences *sentences, const struct line_word *words, size_t count, const char *beginning,

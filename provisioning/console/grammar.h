@@ -44,6 +44,7 @@ struct expectation {
 	bool typed;
 	const char *help; /* of the sentence, when this word ends it or no other shares it; else "" */
 	const char *form; /* of typed words: how to write them; else NULL */
+	const struct setting_row *setting; /* whose value it is; else NULL */
 };
 
 struct expectations {
