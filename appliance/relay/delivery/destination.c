@@ -40,12 +40,18 @@ static void pump(struct destination *destination);
 
 /* ---- Lanes ---- */
 
+/* An idle connection may be on its way out. */
+static bool lane_is(const struct lane *lane, enum lane_state state)
+{
+	return lane->state == state && (state != LANE_IDLE || lane->client == NULL || smtp_client_is_idle(lane->client));
+}
+
 static unsigned count_lanes(const struct destination *destination, enum lane_state state, const struct hop *hop)
 {
 	unsigned count = 0;
 
 	for (const struct lane *lane = destination->lanes; lane != NULL; lane = lane->next)
-		count += lane->state == state && (hop == NULL || lane->hop == hop);
+		count += lane_is(lane, state) && (hop == NULL || lane->hop == hop);
 	return count;
 }
 
@@ -53,7 +59,7 @@ static struct lane *find_idle(const struct destination *destination)
 {
 	struct lane *lane = destination->lanes;
 
-	while (lane != NULL && lane->state != LANE_IDLE)
+	while (lane != NULL && !lane_is(lane, LANE_IDLE))
 		lane = lane->next;
 	return lane;
 }

@@ -404,6 +404,11 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings)
 	return client;
 }
 
+bool smtp_client_is_idle(const struct smtp_client *client)
+{
+	return client->state == CLIENT_IDLE;
+}
+
 void smtp_client_send(struct smtp_client *client, struct group *group)
 {
 	group_set_hop(group, client->label);

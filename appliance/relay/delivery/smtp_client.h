@@ -62,7 +62,10 @@ struct smtp_client_settings {
 
 struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings); /* begins to connect */
 
-/* Only after `idle`, once each. Takes the group. */
+/* Will the connection take a group? It may be leaving already (QUIT, closed by the server) before `closed` tells so. */
+bool smtp_client_is_idle(const struct smtp_client *client);
+
+/* Only while idle. Takes the group. */
 void smtp_client_send(struct smtp_client *client, struct group *group);
 
 void smtp_client_quit(struct smtp_client *client); /* when idle, now; else after the running transaction; then `closed` */
