@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/relay/queue/queue.h"
@@ -14,77 +15,98 @@
 #define FIXTURE_WAIT_MS 60000
 #define FIXTURE_USED __attribute__((unused))
 
+/*
+ * Removing the 256 directories of a spool takes long on some disks: tests that make many small queues may use memory, unless
+ * $TMPDIR says otherwise. Call it before the first test.
+ */
+static FIXTURE_USED void fixture_use_memory(void)
+{
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
+}
+
+/* What the queue's events said; on the heap, since a fixture is handed around by value. */
+struct fixture_seen {
+	unsigned due_events, health_events;
+	enum queue_health health;
+	bool opened; /* ready was called */
+	struct err ready_err, health_err;
+};
+
 struct fixture {
 	const char *directory;
 	struct event_base *base;
 	struct queue *queue;
-	unsigned due_events, health_events;
-	enum queue_health health;
-	bool opened; /* ready was called */
+	struct fixture_seen *seen;
 	struct err err; /* of the last operation that had one */
 };
 
 static void fixture_ready(const struct err *err, void *arg)
 {
-	struct fixture *f = arg;
+	struct fixture_seen *seen = arg;
 
-	f->opened = true;
-	f->err.code = ERR_NONE;
+	seen->opened = true;
 	if (err != NULL)
-		f->err = *err;
+		seen->ready_err = *err;
 }
 
 static void fixture_due(void *arg)
 {
-	struct fixture *f = arg;
+	struct fixture_seen *seen = arg;
 
-	f->due_events++;
+	seen->due_events++;
 }
 
 static void fixture_health(enum queue_health health, const struct err *err, void *arg)
 {
-	struct fixture *f = arg;
+	struct fixture_seen *seen = arg;
 
-	f->health = health;
-	f->health_events++;
+	seen->health = health;
+	seen->health_events++;
 	if (err != NULL)
-		f->err = *err;
+		seen->health_err = *err;
 }
 
-/* Runs the loop until *flag; false after FIXTURE_WAIT_MS. */
-static FIXTURE_USED bool fixture_wait(struct fixture *f, const bool *flag)
+/* Runs the loop until *flag (NULL: never) or until `ms` have passed. */
+static FIXTURE_USED bool fixture_run(struct fixture *f, const bool *flag, int64_t ms)
 {
-	const struct timeval slice = {.tv_usec = 20000};
-	int64_t deadline = clock_monotonic_ms() + FIXTURE_WAIT_MS;
+	const struct timeval slice = {.tv_usec = 5000};
+	int64_t deadline = clock_monotonic_ms() + ms;
 
-	while (!*flag && clock_monotonic_ms() < deadline) {
-		event_base_loopexit(f->base, &slice);
+	while ((flag == NULL || !*flag) && clock_monotonic_ms() < deadline) {
+		event_base_loopexit(f->base, &slice); /* an idle loop must not sleep for ever */
 		event_base_loop(f->base, EVLOOP_ONCE);
 	}
-	return *flag;
+	return flag != NULL && *flag;
+}
+
+static FIXTURE_USED bool fixture_wait(struct fixture *f, const bool *flag)
+{
+	return fixture_run(f, flag, FIXTURE_WAIT_MS);
 }
 
 static FIXTURE_USED void fixture_run_ms(struct fixture *f, int64_t ms)
 {
-	const struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-	event_base_loopexit(f->base, &time);
-	event_base_dispatch(f->base);
+	fixture_run(f, NULL, ms);
 }
 
 /* True when the queue became ready; else f->err says why not. */
 static FIXTURE_USED bool fixture_open_with(struct fixture *f, const struct queue_settings *settings)
 {
-	const struct queue_events events = {.ready = fixture_ready, .due = fixture_due, .health = fixture_health, .arg = f};
+	struct queue_events events = {.ready = fixture_ready, .due = fixture_due, .health = fixture_health};
 
 	if (f->base == NULL)
 		f->base = event_base_new();
-	f->opened = false;
-	f->health = QUEUE_OK;
+	free(f->seen);
+	f->seen = mem_new(sizeof *f->seen);
+	events.arg = f->seen;
 	f->queue = queue_open(f->base, settings, &events, &f->err);
 	if (f->queue == NULL)
 		return false;
-	return fixture_wait(f, &f->opened) && f->err.code == ERR_NONE;
+	if (!fixture_wait(f, &f->seen->opened))
+		return false;
+	f->err = f->seen->ready_err;
+	return f->err.code == ERR_NONE;
 }
 
 static FIXTURE_USED bool fixture_open(struct fixture *f)
@@ -114,7 +136,7 @@ static FIXTURE_USED void fixture_end(struct fixture *f)
 {
 	fixture_close(f);
 	event_base_free(f->base);
-	f->base = NULL;
+	free(f->seen);
 }
 
 static FIXTURE_USED struct fixture fixture_begin(void)

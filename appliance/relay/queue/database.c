@@ -130,9 +130,12 @@ static bool require_wal(struct database *database, struct err *err)
 
 static bool prepare_writer(struct database *database, struct err *err)
 {
-	return schema_check_version(database->connection, err) && execute(database, writer_pragmas, err) &&
-	       require_wal(database, err) && database_checkpoint(database, true, err) &&
-	       schema_migrate(database->connection, err) && prepare_statements(database, err);
+	if (!schema_check_version(database->connection, err) || !execute(database, writer_pragmas, err) ||
+	    !require_wal(database, err))
+		return false;
+	sqlite3_wal_hook(database->connection, on_wal_commit, database); /* PRAGMA wal_autocheckpoint would remove it */
+	return database_checkpoint(database, true, err) && schema_migrate(database->connection, err) &&
+	       prepare_statements(database, err);
 }
 
 struct database *database_open_writer(const char *path, struct err *err)
@@ -144,7 +147,6 @@ struct database *database_open_writer(const char *path, struct err *err)
 	database = open_connection(path, SQLITE_OPEN_READWRITE, err);
 	if (database == NULL)
 		return NULL;
-	sqlite3_wal_hook(database->connection, on_wal_commit, database);
 	if (!prepare_writer(database, err)) {
 		database_close(database);
 		return NULL;

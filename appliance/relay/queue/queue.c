@@ -325,5 +325,6 @@ struct queue_count queue_count(const struct queue *queue)
 	    .leased = not_negative(bulletin.tally.leased),
 	    .held = not_negative(bulletin.tally.held),
 	    .oldest = bulletin.oldest,
+	    .transactions = bulletin.transactions,
 	};
 }

@@ -34,7 +34,8 @@ struct queue_settings {
 	const char *directory; /* holds queue.db and spool/; made if missing (mode 0700) */
 	uint16_t node; /* 0..1023, goes into message ids */
 	uint64_t min_free_bytes; /* below it: QUEUE_FULL. 0: max(5 % of the file system, 256 MiB) */
-	uint64_t ballast_bytes; /* kept in a file to give back when the disk is full; 0: none (tests) */
+	uint64_t ballast_bytes; /* kept in a file to give back when the disk is full; over 40 MiB to hold a whole WAL; 0: none
+				   (tests) */
 };
 
 struct queue_events {
@@ -234,6 +235,7 @@ void queue_reader_close(struct queue_reader *reader); /* NULL is fine; allowed w
 struct queue_count {
 	uint64_t messages, waiting, leased, held;
 	int64_t oldest; /* received, wall seconds; 0 none */
+	uint64_t transactions; /* since the start: fewer than messages when commits go in groups */
 };
 struct queue_count queue_count(const struct queue *queue); /* may be some seconds old */
 

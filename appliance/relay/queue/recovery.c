@@ -12,7 +12,7 @@
 #include "appliance/relay/queue/queue_private.h"
 #include "appliance/relay/queue/transaction.h"
 
-#define LOCK_WAIT_MS 5000 /* a predecessor that was killed may still be dying */
+#define LOCK_WAIT_MS 2000 /* a predecessor that was killed may still be dying */
 #define LOCK_POLL_MS 20
 
 /* ---- the directory ---- */
@@ -54,6 +54,19 @@ static bool open_databases(struct queue *queue, struct err *err)
 	if (queue->read_database == NULL)
 		return false;
 	return fsync(queue->directory_fd) == 0 || err_errno(err, "sync %s", queue->directory);
+}
+
+/* On a full disk the WAL of the last run finds no room in the database: the ballast is for that. */
+static bool open_databases_with_ballast(struct queue *queue, struct err *err)
+{
+	if (open_databases(queue, err))
+		return true;
+	if (err->code != ERR_LIMIT || queue->space.ballast_bytes == 0)
+		return false;
+	database_close(queue->keeper.database);
+	queue->keeper.database = NULL;
+	space_release_ballast(&queue->space);
+	return open_databases(queue, err);
 }
 
 /* ---- rows and files ---- */
@@ -150,6 +163,6 @@ bool recovery_run(struct queue *queue, struct err *err)
 {
 	struct storekeeper *keeper = &queue->keeper;
 
-	return open_directory(queue, err) && open_databases(queue, err) && space_measure(&queue->space, err) &&
+	return open_directory(queue, err) && open_databases_with_ballast(queue, err) && space_measure(&queue->space, err) &&
 	       find_highest(keeper, err) && finish_deletions(queue, err) && count_rows(keeper, err) && sweep_files(queue, err);
 }

@@ -218,6 +218,14 @@ static void checkpoint(struct queue *queue)
 		storekeeper_fail(queue, &err);
 }
 
+/* While space is low the WAL is kept short: copying it needs as much space again. */
+static bool needs_checkpoint(const struct queue *queue)
+{
+	int pages = database_wal_pages(queue->keeper.database);
+
+	return pages >= STOREKEEPER_WAL_PAGES || (pages > 0 && space_level(&queue->space) != SPACE_OK);
+}
+
 static bool anything_waits(struct storekeeper *keeper)
 {
 	bool waits = false;
@@ -287,7 +295,7 @@ static bool run_round(struct queue *queue)
 	run_claims(queue, &work.claims, &finished);
 	tell(queue, &finished);
 	if (!storekeeper_has_failed(queue, NULL)) {
-		if (database_wal_pages(keeper->database) >= STOREKEEPER_WAL_PAGES)
+		if (needs_checkpoint(queue))
 			checkpoint(queue);
 		tick(queue);
 	}
