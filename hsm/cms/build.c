@@ -11,24 +11,6 @@
 
 #define ATTRIBUTES_MAX 8
 
-/* AlgorithmIdentifier id-RSASSA-PSS (RFC 4055 §3.1) with hash and MGF1 of SHA-256 and a salt of 32; others differ in 3 octets. */
-static const uint8_t pss_sha256[] = {0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30,
-				     0x34, 0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
-				     0x02, 0x01, 0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
-				     0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65,
-				     0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x20};
-#define PSS_HASH_AT 29
-#define PSS_MGF_HASH_AT 59
-#define PSS_SALT_AT 66
-
-const EVP_MD *cms_digest(enum sign_digest algorithm)
-{
-	static const EVP_MD *(*const digests[])(void) = {
-	    [SIGN_SHA256] = EVP_sha256, [SIGN_SHA384] = EVP_sha384, [SIGN_SHA512] = EVP_sha512};
-
-	return digests[algorithm]();
-}
-
 bool cms_openssl_fail(struct err *err, const char *what)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -55,20 +37,21 @@ static bool add_attributes(CMS_SignerInfo *signer, const struct cms_content *con
 	       (content->signing_time == 0 || add_signing_time(signer, content->signing_time));
 }
 
-static bool set_pss_algorithm(CMS_SignerInfo *signer, enum sign_digest algorithm)
+/* OpenSSL knows of no padding yet, since it does not sign. */
+static bool set_algorithm(CMS_SignerInfo *signer, const struct cms_identity *identity, const struct cms_content *content)
 {
-	uint8_t der[sizeof pss_sha256];
-	const uint8_t *at = der;
+	struct buf der = {0};
+	const uint8_t *at;
 	X509_ALGOR *made, *target;
 	bool set;
 
-	memcpy(der, pss_sha256, sizeof der);
-	der[PSS_HASH_AT] = der[PSS_MGF_HASH_AT] = (uint8_t)algorithm; /* 2.16.840.1.101.3.4.2.{1,2,3} are SHA-256, 384, 512 */
-	der[PSS_SALT_AT] = (uint8_t)sign_digest_bytes(algorithm);
-	made = d2i_X509_ALGOR(NULL, &at, sizeof der);
+	cms_put_signature_algorithm(&der, identity, content);
+	at = der.data;
+	made = d2i_X509_ALGOR(NULL, &at, (long)der.len);
 	CMS_SignerInfo_get0_algs(signer, NULL, NULL, NULL, &target);
 	set = made != NULL && X509_ALGOR_copy(target, made) == 1;
 	X509_ALGOR_free(made);
+	buf_clear(&der);
 	return set;
 }
 
@@ -87,17 +70,7 @@ static CMS_SignerInfo *add_signer(CMS_ContentInfo *cms, const struct cms_identit
 	CMS_SignerInfo *signer = CMS_add1_signer(cms, identity->leaf, identity->key, cms_digest(content->algorithm),
 						 CMS_PARTIAL | CMS_CADES | CMS_NOSMIMECAP);
 
-	if (signer == NULL || !add_attributes(signer, content))
-		return NULL;
-	return !content->pss || set_pss_algorithm(signer, content->algorithm) ? signer : NULL;
-}
-
-static int compare_encodings(const void *a, const void *b)
-{
-	const struct buf *x = a, *y = b;
-	int order = memcmp(x->data, y->data, x->len < y->len ? x->len : y->len);
-
-	return order != 0 ? order : x->len < y->len ? -1 : x->len > y->len;
+	return signer != NULL && add_attributes(signer, content) && set_algorithm(signer, identity, content) ? signer : NULL;
 }
 
 static bool encode_attribute(CMS_SignerInfo *signer, int at, struct buf *out)
@@ -113,18 +86,6 @@ static bool encode_attribute(CMS_SignerInfo *signer, int at, struct buf *out)
 	return true;
 }
 
-static void put_set_header(struct buf *out, size_t content)
-{
-	int total = ASN1_object_size(1, (int)content, V_ASN1_SET);
-	size_t header = (size_t)total - content;
-	unsigned char *at;
-
-	buf_reserve(out, header);
-	at = out->data + out->len;
-	ASN1_put_object(&at, 1, (int)content, V_ASN1_SET, V_ASN1_UNIVERSAL);
-	out->len += header;
-}
-
 /* RFC 5652 §5.4: what is signed are the attributes as a DER SET OF. */
 static bool encode_signed_attributes(CMS_SignerInfo *signer, struct buf *out)
 {
@@ -138,8 +99,8 @@ static bool encode_signed_attributes(CMS_SignerInfo *signer, struct buf *out)
 		total += parts[i].len;
 	}
 	if (good) {
-		qsort(parts, (size_t)count, sizeof parts[0], compare_encodings);
-		put_set_header(out, total);
+		qsort(parts, (size_t)count, sizeof parts[0], cms_compare_encodings);
+		cms_put_header(out, V_ASN1_SET, total);
 		for (int i = 0; i < count; i++)
 			buf_put_bytes(out, buf_bytes(&parts[i]));
 	}

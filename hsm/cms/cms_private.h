@@ -1,4 +1,4 @@
-/* The parts of cms.h: identity.c, build.c (cms_sign) and verify.c. */
+/* The parts of cms.h: identity.c, algorithms.c, build.c (cms_sign) and verify.c. */
 #ifndef INKAN_HSM_CMS_CMS_PRIVATE_H
 #define INKAN_HSM_CMS_CMS_PRIVATE_H
 
@@ -11,14 +11,28 @@ struct cms_identity {
 	STACK_OF(X509) *intermediates;
 	EVP_PKEY *key;
 	bool rsa;
+	/* As they are in every SignedData of this identity: */
+	struct buf issuer_and_serial; /* IssuerAndSerialNumber */
+	struct buf certificates;      /* the values of the SET OF, in the order of DER */
 };
 
 const EVP_MD *cms_digest(enum sign_digest algorithm);
+
+/* AlgorithmIdentifier in DER. */
+void cms_put_digest_algorithm(struct buf *out, enum sign_digest algorithm);
+void cms_put_signature_algorithm(struct buf *out, const struct cms_identity *identity, const struct cms_content *content);
+
+/* Tag and length of a constructed value, V_ASN1_SEQUENCE or V_ASN1_SET. */
+void cms_put_header(struct buf *out, int tag, size_t contents);
+
+/* For qsort of struct buf: the order of a SET OF in DER (X.690 §11.6). */
+int cms_compare_encodings(const void *a, const void *b);
 
 /* Sets ERR_INTERNAL with what OpenSSL says, clears its queue, returns false. */
 bool cms_openssl_fail(struct err *err, const char *what);
 
 /* Is it a SignedData of this content, signed by this identity, and nothing more? ERR_INTEGRITY when not. */
-bool cms_verify(const struct cms_identity *identity, const struct cms_content *content, struct bytes der, struct err *err) MUST_USE;
+bool cms_verify(const struct cms_identity *identity, const struct cms_content *content, struct bytes octets,
+		struct err *err) MUST_USE;
 
 #endif

@@ -71,6 +71,61 @@ static bool add(struct cms_identity *identity, struct bytes der, struct err *err
 	return true;
 }
 
+int cms_compare_encodings(const void *a, const void *b)
+{
+	const struct buf *x = a, *y = b;
+	int order = memcmp(x->data, y->data, x->len < y->len ? x->len : y->len);
+
+	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+static bool put_der(struct buf *out, const X509 *certificate)
+{
+	uint8_t *der = NULL;
+	int len = i2d_X509(certificate, &der);
+
+	if (len <= 0)
+		return false;
+	buf_put(out, der, (size_t)len);
+	OPENSSL_free(der);
+	return true;
+}
+
+static bool encode_certificates(struct cms_identity *identity)
+{
+	size_t count = (size_t)sk_X509_num(identity->intermediates) + 1;
+	struct buf *encodings = mem_new_array(count, sizeof *encodings);
+	bool good = put_der(&encodings[0], identity->leaf);
+
+	for (size_t i = 1; good && i < count; i++)
+		good = put_der(&encodings[i], sk_X509_value(identity->intermediates, (int)i - 1));
+	if (good)
+		qsort(encodings, count, sizeof *encodings, cms_compare_encodings);
+	for (size_t i = 0; i < count; i++) {
+		buf_put_bytes(&identity->certificates, buf_bytes(&encodings[i]));
+		buf_clear(&encodings[i]);
+	}
+	free(encodings);
+	return good;
+}
+
+static bool encode_issuer_and_serial(struct cms_identity *identity)
+{
+	uint8_t *name = NULL, *serial = NULL;
+	int name_len = i2d_X509_NAME(X509_get_issuer_name(identity->leaf), &name);
+	int serial_len = i2d_ASN1_INTEGER(X509_get0_serialNumber(identity->leaf), &serial);
+	bool good = name_len > 0 && serial_len > 0;
+
+	if (good) {
+		cms_put_header(&identity->issuer_and_serial, V_ASN1_SEQUENCE, (size_t)name_len + (size_t)serial_len);
+		buf_put(&identity->issuer_and_serial, name, (size_t)name_len);
+		buf_put(&identity->issuer_and_serial, serial, (size_t)serial_len);
+	}
+	OPENSSL_free(name);
+	OPENSSL_free(serial);
+	return good;
+}
+
 struct cms_identity *cms_identity_new(const struct bytes *chain, size_t n_chain, struct err *err)
 {
 	struct cms_identity *identity = mem_new(sizeof *identity);
@@ -80,6 +135,8 @@ struct cms_identity *cms_identity_new(const struct bytes *chain, size_t n_chain,
 	for (size_t i = 0; good && i < n_chain; i++)
 		good = add(identity, chain[i], err);
 	good = good && take_key(identity, err);
+	if (good && !(encode_certificates(identity) && encode_issuer_and_serial(identity)))
+		good = cms_openssl_fail(err, "encoding the certificate");
 	ERR_clear_error();
 	if (good)
 		return identity;
@@ -94,6 +151,8 @@ void cms_identity_free(struct cms_identity *identity)
 	sk_X509_pop_free(identity->intermediates, X509_free);
 	X509_free(identity->leaf);
 	EVP_PKEY_free(identity->key);
+	buf_clear(&identity->issuer_and_serial);
+	buf_clear(&identity->certificates);
 	free(identity);
 }
 

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hsm/cms/cms.h"
+#include "hsm/cms/cms_private.h"
+#include "hsm/cms/der.h"
 #include "tests/unit/identity.h"
 #include "tests/unit/test.h"
 
@@ -300,6 +301,78 @@ static void a_wrong_signature_never_leaves(void)
 	}
 }
 
+/* Nothing in a SignedData is free to be otherwise: not one bit. */
+static void every_altered_octet_is_found(void)
+{
+	static const char *const types[] = {"rsa2048", "p256"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct signer signer = {.key = test_key(types[i])};
+		uint8_t digest[SIGN_DIGEST_MAX_BYTES];
+		struct cms_content content = content_of(SIGN_SHA256, false, digest);
+		struct cms_identity *identity = identity_of(signer.key, NULL);
+		struct buf der = {0};
+		struct err err = {0};
+
+		CHECK_OK(cms_sign(identity, &content, sign_in_software, &signer, &der, &err), &err);
+		for (size_t at = 0; at < der.len; at++) {
+			for (unsigned bit = 1; bit < 256; bit <<= 3) {
+				test_case("%s: octet %zu, bit %u", types[i], at, bit);
+				der.data[at] ^= (uint8_t)bit;
+				CHECK(!cms_verify(identity, &content, buf_bytes(&der), NULL));
+				der.data[at] ^= (uint8_t)bit;
+			}
+			test_case("%s: first %zu octets", types[i], at);
+			CHECK(!cms_verify(identity, &content, bytes_of(der.data, at), NULL));
+		}
+		test_case("%s: unaltered", types[i]);
+		CHECK(cms_verify(identity, &content, buf_bytes(&der), NULL));
+		content.algorithm = SIGN_SHA384;
+		CHECK(!cms_verify(identity, &content, buf_bytes(&der), NULL));
+		content.algorithm = SIGN_SHA256;
+		digest[3] ^= 1;
+		CHECK(!cms_verify(identity, &content, buf_bytes(&der), NULL));
+		buf_put_byte(&der, 0);
+		CHECK(!cms_verify(identity, &content, buf_bytes(&der), NULL));
+		buf_clear(&der);
+		cms_identity_free(identity);
+		EVP_PKEY_free(signer.key);
+	}
+}
+
+static void the_reader_takes_der_alone(void)
+{
+	static const struct {
+		const char *name, *hex;
+		bool good;
+	} cases[] = {
+	    {"empty value", "0400", true},
+	    {"one octet", "0401ff", true},
+	    {"nothing", "", false},
+	    {"tag alone", "04", false},
+	    {"another tag", "0501ff", false},
+	    {"cut contents", "0402ff", false},
+	    {"something behind it", "0401ff00", false},
+	    {"indefinite length", "0480ff0000", false},
+	    {"long form of a short length", "048101ff", false},
+	    {"length with a leading zero", "04820001ff", false},
+	    {"length cut", "0482ff", false},
+	    {"length of four octets", "048400000001ff", false},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf octets = {0};
+		struct der der;
+
+		test_case("%s", cases[i].name);
+		CHECK(hex_decode(&octets, cases[i].hex, NULL));
+		der = der_of(buf_bytes(&octets));
+		(void)der_octets(&der, DER_OCTET_STRING);
+		CHECK_INT(der_end(&der), cases[i].good);
+		buf_clear(&octets);
+	}
+}
+
 static void the_signers_own_error_is_handed_through(void)
 {
 	struct signer signer = {.key = test_key("p256"), .refuse = true};
@@ -401,6 +474,8 @@ int main(void)
 	TEST(algorithm_identifiers_are_exact);
 	TEST(the_result_is_der);
 	TEST(a_wrong_signature_never_leaves);
+	TEST(every_altered_octet_is_found);
+	TEST(the_reader_takes_der_alone);
 	TEST(the_signers_own_error_is_handed_through);
 	TEST(bad_content_is_refused_before_the_key_is_used);
 	TEST(keys_that_readers_fail_on_are_refused);
