@@ -196,6 +196,23 @@ static bool step(struct smtp_session *session)
 	return true;
 }
 
+/*
+ * The high watermark bounds the input buffer, but libevent calls on_read over and over as long as the buffer is full: a
+ * session that cannot use its input stops reading.
+ */
+static void set_reading(struct smtp_session *session)
+{
+	bool full = evbuffer_get_length(bufferevent_get_input(session->stream)) >= SMTP_INPUT_MAX_BYTES;
+
+	if (full == session->full)
+		return;
+	session->full = full;
+	if (full)
+		bufferevent_disable(session->stream, EV_READ);
+	else
+		bufferevent_enable(session->stream, EV_READ);
+}
+
 /* ---- The end ---- */
 
 static bool closing_is_over(struct smtp_session *session)
@@ -242,6 +259,8 @@ void smtp_session_run(struct smtp_session *session)
 		smtp_line_clear(&session->line);
 	if (is_over(session))
 		smtp_session_free(session);
+	else
+		set_reading(session);
 }
 
 static void on_read(struct bufferevent *stream, void *arg)

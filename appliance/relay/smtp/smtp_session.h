@@ -75,6 +75,7 @@ struct smtp_session {
 	int64_t started_ms, active_ms; /* monotonic: connected; last complete command or message octets */
 	bool direct; /* replies may be written to the socket past the stream */
 	bool running; /* smtp_session_run is on the stack */
+	bool full; /* as much input as may be waits: not reading */
 	bool paused; /* the submission asked to wait */
 	bool eof; /* the client sends no more */
 	bool gone; /* the connection is broken */
