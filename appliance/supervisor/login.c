@@ -36,9 +36,11 @@ void login_clear(struct supervisor *supervisor)
 	supervisor->login = (struct login){0};
 }
 
-/* Before the PIN is looked at. */
-static bool may_log_in(const struct supervisor *supervisor, struct err *err)
+/* Before any token sees it: an empty PIN would use up a try. */
+static bool may_log_in(const struct supervisor *supervisor, const struct secret *pin, struct err *err)
 {
+	if (secret_bytes(pin).len == 0)
+		return err_set(err, ERR_INVALID, "the PIN is empty");
 	if (supervisor->stopping)
 		return err_set(err, ERR_UNAVAILABLE, "inkand is stopping");
 	if (supervisor->pin.state == PIN_TRIED)
@@ -78,7 +80,7 @@ void login_begin(struct supervisor *supervisor, struct secret *pin, const struct
 	struct request asked = *request;
 	struct err refused;
 
-	if (!may_log_in(supervisor, &refused)) {
+	if (!may_log_in(supervisor, pin, &refused)) {
 		secret_free(pin);
 		request_answer(&asked, &refused, -1);
 		return;

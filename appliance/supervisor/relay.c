@@ -41,6 +41,7 @@ void relay_clear(struct supervisor *supervisor)
 	child_forget(relay->child);
 	event_free(relay->start_timer);
 	free(relay->answers);
+	free(relay->told_locked);
 	*relay = (struct relay){0};
 }
 
@@ -154,6 +155,8 @@ static void on_ended(const struct child_end *end, void *arg)
 	bool stopping = relay->state == RELAY_STOPPING;
 
 	relay->child = NULL;
+	free(relay->told_locked);
+	relay->told_locked = NULL;
 	child_end_text(end, relay->last_error, sizeof relay->last_error);
 	if (stopping) {
 		relay->state = RELAY_STOPPED;
@@ -249,13 +252,18 @@ void relay_send_worker(struct supervisor *supervisor, const struct worker *worke
 
 void relay_send_locked(struct supervisor *supervisor)
 {
+	struct relay *relay = &supervisor->relay;
 	struct buf payload = {0};
 	const char *why;
 	bool locked = supervisor_locked(supervisor, &why);
 
+	if (relay->child == NULL || (relay->told_locked != NULL && strcmp(relay->told_locked, why) == 0))
+		return;
+	free(relay->told_locked);
+	relay->told_locked = mem_string(why);
 	msg_put_u8(&payload, locked ? 1 : 0);
 	msg_put_text(&payload, why);
-	send_frame(&supervisor->relay, RELAY_LOCKED, &payload, -1);
+	send_frame(relay, RELAY_LOCKED, &payload, -1);
 }
 
 bool relay_send_console(struct supervisor *supervisor, int fd, struct err *err)

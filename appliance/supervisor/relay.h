@@ -36,6 +36,7 @@ struct relay {
 	struct backoff backoff;
 	uint32_t restarts;
 	char last_error[ERR_TEXT_MAX];
+	char *told_locked; /* why signing is locked, as it was told ("" unlocked); NULL: not yet */
 	struct relay_answer *answers; /* RELAY_CONFIGURED frames to come, in order */
 	size_t n_answers;
 };
@@ -50,7 +51,7 @@ bool relay_has_process(const struct supervisor *supervisor);
 /* The frames of relay.h; without a process they are dropped, since a start sends everything anew. */
 void relay_send_listeners(struct supervisor *supervisor, const struct listeners *listeners);
 void relay_send_worker(struct supervisor *supervisor, const struct worker *worker, int fd); /* takes fd */
-void relay_send_locked(struct supervisor *supervisor);
+void relay_send_locked(struct supervisor *supervisor); /* when it changed */
 bool relay_send_console(struct supervisor *supervisor, int fd, struct err *err) MUST_USE; /* takes fd */
 
 /* `cb` follows once, also when the relay dies. Only with a process. */
