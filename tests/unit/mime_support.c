@@ -349,7 +349,8 @@ void check_properties(const struct mime_scan *scan, struct bytes message)
 			check_fast_part(scan, message, buf_bytes(&part));
 		else
 			check_only_edits(scan, message);
-		check_output(buf_bytes(&part));
+		if (!mime_scan_header(scan)->malformed) /* such a message is refused */
+			check_output(buf_bytes(&part));
 	}
 	buf_clear(&part);
 }

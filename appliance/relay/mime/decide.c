@@ -61,10 +61,15 @@ static uint64_t base64_size(uint64_t octets)
 	return characters + (lines > 0 ? 2 * (lines - 1) : 0);
 }
 
-/* A message/global whose own header says 8bit must not stay readable for systems that look inside. */
+/* Some systems look into a message/global, or an encoded message, and act on an 8bit label that they find there. */
+static bool is_looked_into(const struct mime_scan *scan)
+{
+	return scan->entity.type.media == MEDIA_GLOBAL || scan->entity.type.media == MEDIA_ENCLOSED;
+}
+
 static bool shows_label(const struct mime_scan *scan)
 {
-	return scan->body.label_line && (scan->entity.type.media == MEDIA_GLOBAL || scan->entity.type.media == MEDIA_ENCLOSED);
+	return scan->body.label_line && is_looked_into(scan);
 }
 
 static bool suits_qp(const struct mime_scan *scan, uint64_t octets)
@@ -72,7 +77,7 @@ static bool suits_qp(const struct mime_scan *scan, uint64_t octets)
 	const struct octet_counts *counts = &scan->body.counts;
 	enum media media = scan->entity.type.media;
 
-	if (media == MEDIA_OTHER || counts->nul || counts->bare || shows_label(scan))
+	if (media == MEDIA_OTHER || media == MEDIA_GLOBAL || counts->nul || counts->bare)
 		return false;
 	return octets + 2 * counts->escapes <= base64_size(octets);
 }
@@ -104,8 +109,8 @@ static void clean_dirty_leaf(struct mime_scan *scan, uint64_t end)
 		mime_unsignable(scan, "8-bit octets or long lines in a message/partial or message/external-body");
 	else if (entity->cte == CTE_IDENTITY)
 		encode_leaf(scan, EDIT_HARD, end);
-	else if (shows_label(scan))
-		mime_unsignable(scan, "an 8bit label inside an encoded message");
+	else if (is_looked_into(scan)) /* a repair could make a label out of what stands around it */
+		mime_unsignable(scan, "8-bit octets, long lines or an 8bit label inside an encoded message");
 	else
 		repair(scan, entity->cte == CTE_QP ? MIME_EDIT_REPAIR_QP : MIME_EDIT_REPAIR_BASE64, end);
 }

@@ -65,9 +65,11 @@ static void drop_edits(struct mime_scan *scan)
 /* Where readers may disagree about the structure, nothing is edited; what could have been left alone then is. */
 static void settle_ambiguous(struct mime_scan *scan)
 {
-	if (scan->hard_edits || scan->label_line) {
-		mime_unsignable(scan, scan->ambiguous);
-	} else if (scan->n_edits > 0) {
+	const char *why = scan->ambiguous != NULL ? scan->ambiguous : scan->root_types;
+
+	if (why != NULL && (scan->hard_edits || scan->label_line)) {
+		mime_unsignable(scan, why);
+	} else if (scan->ambiguous != NULL && scan->n_edits > 0) {
 		mime_note(scan, "a From line in a text part was left as it is");
 		drop_edits(scan);
 	}
@@ -75,8 +77,7 @@ static void settle_ambiguous(struct mime_scan *scan)
 
 void mime_settle(struct mime_scan *scan)
 {
-	if (scan->ambiguous != NULL)
-		settle_ambiguous(scan);
+	settle_ambiguous(scan);
 	if (scan->reason != NULL) {
 		scan->verdict = MIME_UNSIGNABLE;
 		drop_edits(scan);

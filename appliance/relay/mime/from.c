@@ -1,5 +1,6 @@
 #include "appliance/relay/mime/address.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,12 +179,18 @@ static bool is_utf8(struct bytes text)
 	return true;
 }
 
+/* IPv4 and "IPv6:" addresses (RFC 5321 §4.1.3); RFC 5322 would let in nearly everything. */
+static bool is_literal_octet(uint8_t c)
+{
+	return isalnum(c) || c == '.' || c == ':' || c == '-';
+}
+
 static bool is_domain(const struct token *token)
 {
 	struct bytes text = token->text;
 
 	if (token->kind == TOKEN_LITERAL)
-		return text.len > 2 && memchr(text.data, '\\', text.len) == NULL;
+		return text.len > 2 && run_length(bytes_slice(text, 1, text.len), is_literal_octet) == text.len - 2;
 	if (token->kind != TOKEN_ATOM || text.data[0] == '.' || text.data[text.len - 1] == '.')
 		return false;
 	return memmem(text.data, text.len, "..", 2) == NULL;
@@ -209,12 +216,17 @@ static void put_local(struct buf *out, const struct token *token)
 	buf_clear(&inner);
 }
 
+static bool is_address_text(struct bytes text)
+{
+	return is_utf8(text) && memchr(text.data, '\t', text.len) == NULL;
+}
+
 static bool take_address(struct tokens tokens, struct buf *address)
 {
 	const struct token *token = tokens.at;
 
 	if (tokens.count != 3 || (token[0].kind != TOKEN_ATOM && token[0].kind != TOKEN_QUOTED) || !is_special(&token[1], '@') ||
-	    !is_domain(&token[2]) || !is_utf8(token[0].text) || !is_utf8(token[2].text))
+	    !is_domain(&token[2]) || !is_address_text(token[0].text) || !is_address_text(token[2].text))
 		return false;
 	buf_reset(address);
 	put_local(address, &token[0]);

@@ -128,7 +128,10 @@ static void take_content_type(struct mime_scan *scan, struct bytes value)
 	struct entity *entity = &scan->entity;
 
 	if (entity->n_types++ > 0) {
-		mime_ambiguous(scan, "two Content-Type fields");
+		if (entity->top)
+			scan->root_types = "two Content-Type fields";
+		else
+			mime_ambiguous(scan, "two Content-Type fields");
 		mime_note(scan, "several Content-Type fields: the first one counts");
 		return;
 	}

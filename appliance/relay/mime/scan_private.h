@@ -122,7 +122,9 @@ struct mime_scan {
 	size_t n_edits, edits_capacity;
 	bool hard_edits; /* at least one that safety asks for */
 	bool label_line; /* a body line looks like an 8bit or binary label */
-	const char *ambiguous, *reason, *note;
+	const char *ambiguous; /* why readers may disagree about the structure */
+	const char *root_types; /* … because of a field on top that is not signed */
+	const char *reason, *note;
 	enum mime_verdict verdict;
 };
 
