@@ -364,7 +364,8 @@ bool grammar_expect(const struct sentences *sentences, const struct line_word *w
 			expect_branch(&found, &state, &state.branches[i]);
 	}
 	found.complete = fine && (state.complete || sentences->partial);
-	qsort(found.items, found.count, sizeof *found.items, by_word);
+	if (found.count > 0)
+		qsort(found.items, found.count, sizeof *found.items, by_word);
 	free(state.branches);
 	parsed_clear(&parsed);
 	*expectations = found;

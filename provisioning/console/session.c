@@ -26,7 +26,8 @@ void console_show(struct console *console, const struct report *report)
 	struct buf out = {0};
 
 	filters_apply(console->filters != NULL ? console->filters : &none, report, &out);
-	fwrite(out.data, 1, out.len, console->out);
+	if (out.len > 0)
+		fwrite(out.data, 1, out.len, console->out);
 	fflush(console->out);
 	buf_clear(&out);
 }
