@@ -96,6 +96,8 @@ bool task_initialize(struct provision *provision, struct msg *msg, struct buf *r
 	good = provision->connection.module != NULL;
 	if (!good && err != NULL)
 		*err = provision->connection.why;
+	/* A token with a session open cannot be initialised. */
+	session_close(&provision->connection.session);
 	good = good && check_label(task.label, err) && initialize_token(provision->connection.module, &task, err) &&
 	       finish(provision, &task, result, err);
 	initialize_task_clear(&task);

@@ -224,7 +224,10 @@ bool module_init_token(const struct module *module, unsigned long slot, struct b
 	memset(padded, ' ', sizeof padded);
 	memcpy(padded, label, strlen(label));
 	rv = module->functions->C_InitToken(slot, (CK_UTF8CHAR *)so_pin.data, so_pin.len, padded);
-	return rv == CKR_OK || cryptoki_fail(err, rv, "C_InitToken");
+	if (rv == CKR_OK)
+		return true;
+	cryptoki_fail(err, rv, "C_InitToken");
+	return cryptoki_class(rv) == CRYPTOKI_PIN ? err_prefix(err, "the token rejected the SO PIN") : false;
 }
 
 bool module_mechanisms(const struct module *module, unsigned long slot, unsigned long *mechanisms, size_t most, size_t *count,
