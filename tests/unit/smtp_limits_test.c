@@ -1,0 +1,313 @@
+/* Limits, timeouts and the health of the store: each with its reply, and what the session may do after it. */
+#include <sys/socket.h>
+
+#include "tests/unit/smtp_server_fixture.h"
+
+#define GREETING "S: 220 mx.example ESMTP Inkan\n"
+#define BEGIN "H:\nC: MAIL FROM:<a@a.example>\nS: 250 2.1.0 Sender ok\nC: RCPT TO:<b@b.example>\nS: 250 2.1.5 Recipient ok\n"
+#define DATA "C: DATA\nS: 354 End the message with <CR><LF>.<CR><LF>\n"
+#define SENT "S: 250 2.0.0 Ok: queued as 1\n"
+#define QUIT "C: QUIT\nS: 221 2.0.0 Bye\nE:\n"
+
+static const char *const open_settings[] = {"smtp allow-network=127.0.0.0/8", NULL};
+
+static struct peer join(const char *dialogue)
+{
+	struct peer peer;
+
+	if (CHECK(peer_connect(&peer, fixture.base, fixture.port)))
+		peer_talk(&peer, dialogue);
+	return peer;
+}
+
+/* One dialogue under these settings. */
+static void talk(const char *const *settings, const char *dialogue)
+{
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(settings);
+	peer = join(GREETING);
+	peer_talk(&peer, dialogue);
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void counts_sessions_in_all(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-sessions=2", NULL};
+	struct peer first, second, third;
+
+	fixture_up();
+	fixture_configure(settings);
+	first = join(GREETING);
+	second = join(GREETING);
+	third = join("S: 421 4.7.0 Too many sessions; try again later\nE:\n");
+	peer_close(&third);
+	CHECK_INT(smtp_server_state(fixture.server).sessions, 2);
+	peer_close(&second);
+	peer_turn(fixture.base, 10);
+	third = join(GREETING "C: NOOP\nS: 250 2.0.0 Ok\n");
+	peer_close(&third);
+	peer_close(&first);
+	CHECK_INT(smtp_server_state(fixture.server).sessions_total, 4);
+	fixture_down();
+}
+
+static void counts_sessions_of_a_client(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-sessions-per-client=1", NULL};
+	struct peer first, second;
+
+	fixture_up();
+	fixture_configure(settings);
+	first = join(GREETING);
+	second = join("S: 421 4.7.0 Too many sessions from your address; try again later\nE:\n");
+	peer_close(&second);
+	peer_talk(&first, QUIT);
+	peer_close(&first);
+	second = join(GREETING);
+	peer_close(&second);
+	fixture_down();
+}
+
+static void counts_messages_of_a_session(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-messages-per-session=2", NULL};
+
+	talk(settings, BEGIN DATA "C: .\n" SENT BEGIN DATA "C: .\n" SENT
+				  "C: MAIL FROM:<a@b>\nS: 421 4.7.0 Too many messages in one session; connect again\nE:\n");
+}
+
+static void counts_recipients(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-recipients=2", NULL};
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(settings);
+	peer = join(GREETING);
+	peer_talk(&peer, BEGIN "C: RCPT TO:<c@c.example>\nS: 250 2.1.5 Recipient ok\nC: RCPT TO:<d@d.example>\n"
+			       "S: 452 4.5.3 Too many recipients\n" DATA "C: .\n" SENT QUIT);
+	CHECK_TEXT(buf_text(&got.recipients), "b@b.example c@c.example ");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void counts_bad_commands(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-bad-commands=3", NULL};
+
+	talk(settings, "C: A\nC: NOOP\nC: B\nC: C\nC: D\nC: E\nS: 500 5.5.1 Unknown command\nS: 250 2.0.0 Ok\n"
+		       "S: 500 5.5.1 Unknown command\nS: 500 5.5.1 Unknown command\nS: 421 4.7.0 Too many bad commands\nE:\n");
+	test_case("a message that was taken sets the count back");
+	talk(settings, "C: A\nS: 500 5.5.1 Unknown command\nC: B\nS: 500 5.5.1 Unknown command\n" BEGIN DATA "C: .\n" SENT
+		       "C: A\nS: 500 5.5.1 Unknown command\nC: B\nS: 500 5.5.1 Unknown command\nC: NOOP\nS: 250 2.0.0 Ok\n");
+	test_case("recipients that are wrong do not count");
+	talk(
+	    settings,
+	    "H:\nC: MAIL FROM:<a@b>\nS: 250 2.1.0 Sender ok\nC: RCPT TO:<a@>\nC: RCPT TO:<b@>\nC: RCPT TO:<c@>\nC: RCPT TO:<d@>\n"
+	    "S: 553 5.1.3 Bad recipient address syntax\nS: 553 5.1.3 Bad recipient address syntax\n"
+	    "S: 553 5.1.3 Bad recipient address syntax\nS: 553 5.1.3 Bad recipient address syntax\n" QUIT);
+}
+
+static void declared_size_is_checked_at_mail(void)
+{
+	talk(open_settings, "H:\nC: MAIL FROM:<a@b> SIZE=1048577\nS: 552 5.3.4 Message exceeds the size limit\n"
+			    "C: MAIL FROM:<a@b> SIZE=1048576\nS: 250 2.1.0 Sender ok\n");
+}
+
+static void put_lines(struct buf *out, size_t octets)
+{
+	while (out->len < octets) {
+		size_t left = octets - out->len, line = left < 80 ? left - 2 : left == 81 ? 70 : 78;
+
+		for (size_t i = 0; i < line; i++)
+			buf_put_byte(out, 'x');
+		buf_put_text(out, "\r\n");
+	}
+}
+
+/* One session sends a message that is just right, one that is too large, then again one that is right. */
+static void real_size_is_counted(void)
+{
+	static const struct {
+		size_t octets;
+		const char *reply;
+	} cases[] = {{1048576, SENT},
+		     {1048577, "S: 552 5.3.4 Message exceeds the size limit\n"},
+		     {3 << 20, "S: 552 5.3.4 Message exceeds the size limit\n"},
+		     {1048576, SENT}};
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	peer = join(GREETING);
+	for (size_t i = 0; i < 4; i++) {
+		struct buf message = {0};
+
+		test_case("%zu octets", cases[i].octets);
+		put_lines(&message, cases[i].octets);
+		CHECK_INT(message.len, cases[i].octets);
+		peer_talk(&peer, BEGIN DATA);
+		peer_send(&peer, buf_bytes(&message));
+		peer_talk(&peer, "C: .\n");
+		peer_talk(&peer, cases[i].reply);
+		peer_talk(&peer, BEGIN "C: BDAT 3\nR: a<CR><LF>\nS: 250 2.0.0 Chunk ok\n");
+		buf_reset(&peer.out);
+		buf_printf(&peer.out, "BDAT %zu LAST\r\n", cases[i].octets - 3);
+		peer_send(&peer, buf_bytes(&peer.out));
+		peer_send(&peer, bytes_slice(buf_bytes(&message), 3, message.len));
+		peer_talk(&peer, cases[i].reply);
+		buf_clear(&message);
+	}
+	CHECK_INT(got.finished, 4);
+	CHECK_INT(got.aborted, 4);
+	peer_talk(&peer, QUIT);
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void the_health_of_the_store_decides_at_mail(void)
+{
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	peer = join(GREETING "H:\n");
+	smtp_server_set_health(fixture.server, QUEUE_FULL);
+	peer_talk(&peer, "C: MAIL FROM:<a@b>\nS: 452 4.3.1 Insufficient system storage\n");
+	smtp_server_set_health(fixture.server, QUEUE_FAILED);
+	peer_talk(&peer, "C: MAIL FROM:<a@b>\nS: 451 4.3.0 The message store is not available; try again later\n");
+	smtp_server_set_health(fixture.server, QUEUE_OK);
+	peer_talk(&peer, "C: MAIL FROM:<a@b>\nS: 250 2.1.0 Sender ok\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static struct peer impatient(int64_t idle_ms, int64_t session_ms)
+{
+	struct config *config = fixture_config(open_settings);
+
+	fixture_up();
+	config->servers[0].limits.idle_ms = idle_ms;
+	config->servers[0].limits.session_ms = session_ms;
+	fixture_run(config);
+	return join(GREETING);
+}
+
+static void idle_sessions_end(void)
+{
+	static const struct {
+		const char *name, *before;
+	} cases[] = {
+	    {"after the greeting", ""},
+	    {"in a command", "R: MAIL FR\n"},
+	    {"in an endless line", "R: NO<NUL>OP\nS: 500 5.5.2 NUL in a command\n"},
+	    {"in a transaction", BEGIN},
+	    {"in DATA", BEGIN DATA "C: x\n"},
+	    {"in a chunk", BEGIN "C: BDAT 10\nR: x\n"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct peer peer = impatient(120, 60000);
+		int64_t began = clock_monotonic_ms();
+
+		test_case("%s", cases[i].name);
+		peer_talk(&peer, cases[i].before);
+		peer_talk(&peer, "S: 421 4.4.2 Nothing came for too long\nE:\n");
+		CHECK(clock_monotonic_ms() - began >= 100);
+		CHECK_INT(got.begun, got.aborted);
+		peer_close(&peer);
+		fixture_down();
+	}
+}
+
+/* Commands keep it awake, octets that make no command do not. */
+static void only_whole_commands_count_as_life(void)
+{
+	struct peer peer = impatient(150, 60000);
+
+	for (int i = 0; i < 6; i++) {
+		peer_talk(&peer, "C: NOOP\nS: 250 2.0.0 Ok\n");
+		peer_turn(fixture.base, 50);
+	}
+	for (int i = 0; i < 6; i++) {
+		peer_send(&peer, bytes_text("x"));
+		peer_turn(fixture.base, 50);
+	}
+	peer_talk(&peer, "S: 421 4.4.2 Nothing came for too long\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void sessions_end_after_their_time(void)
+{
+	struct peer peer = impatient(60000, 200);
+
+	for (int i = 0; i < 4; i++) {
+		peer_talk(&peer, "C: NOOP\nS: 250 2.0.0 Ok\n");
+		peer_turn(fixture.base, 30);
+	}
+	peer_talk(&peer, "S: 421 4.4.2 The session lasted too long\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void waiting_for_us_is_not_idle(void)
+{
+	struct peer peer = impatient(60, 100);
+
+	fake.delay_ms = 400;
+	peer_talk(&peer, BEGIN DATA "C: .\n" SENT "S: 421 4.4.2 The session lasted too long\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+/* A client that never reads its replies is not read from either, and does not make us hoard them. */
+static void replies_nobody_reads_are_bounded(void)
+{
+	struct peer peer;
+	char noops[6 * 1000];
+	size_t all = 0;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	for (size_t i = 0; i < sizeof noops; i += 6)
+		memcpy(noops + i, "NOOP\r\n", 6);
+	peer = join(GREETING);
+	for (int quiet = 0; quiet < 50 && all < (64u << 20);) {
+		ssize_t sent = send(peer.fd, noops, sizeof noops, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		all += sent > 0 ? (size_t)sent : 0;
+		quiet = sent > 0 ? 0 : quiet + 1;
+		peer_turn(fixture.base, sent > 0 ? 0 : 1);
+	}
+	CHECK(all < (64u << 20));
+	for (size_t i = 0; i < all / 6; i++) { /* and every whole command is answered once the client reads */
+		const char *line = peer_line(&peer, 5000);
+
+		if (!CHECK_TEXT(line == NULL ? "(nothing)" : line, "250 2.0.0 Ok"))
+			break;
+	}
+	peer_close(&peer);
+	fixture_down();
+}
+
+int main(void)
+{
+	TEST(counts_sessions_in_all);
+	TEST(counts_sessions_of_a_client);
+	TEST(counts_messages_of_a_session);
+	TEST(counts_recipients);
+	TEST(counts_bad_commands);
+	TEST(declared_size_is_checked_at_mail);
+	TEST(real_size_is_counted);
+	TEST(the_health_of_the_store_decides_at_mail);
+	TEST(idle_sessions_end);
+	TEST(only_whole_commands_count_as_life);
+	TEST(sessions_end_after_their_time);
+	TEST(waiting_for_us_is_not_idle);
+	TEST(replies_nobody_reads_are_bounded);
+	return test_finish();
+}
