@@ -1,9 +1,10 @@
 /*
- * A PKCS#11 module that stands before SoftHSM ($INKAN_WEAK_MODULE) and has the weaknesses of other tokens, as the words in
+ * A PKCS#11 module that stands before another ($INKAN_WEAK_MODULE) and has the weaknesses of other tokens, as the words in
  * $INKAN_WEAK say:
  *
  *     no-gcm       no CKM_AES_GCM
  *     no-unwrap    C_UnwrapKey is not supported
+ *     no-derive    C_GenerateKey derives no key from a password
  *     no-public    public key objects are refused
  *     readable     imported private keys come out SENSITIVE=0 EXTRACTABLE=1 (opencryptoki 3.8.1)
  *     stubborn     and C_SetAttributeValue does not change that, though it says CKR_OK
@@ -128,6 +129,14 @@ static CK_RV weak_unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_
 	return real.C_UnwrapKey(session, mechanism, kek, wrapped, len, copy, count, key);
 }
 
+static CK_RV weak_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *items, CK_ULONG count,
+			   CK_OBJECT_HANDLE *key)
+{
+	bool derives = mechanism->mechanism == CKM_PKCS5_PBKD2 || mechanism->mechanism == CKM_PBE_SHA1_DES3_EDE_CBC;
+
+	return derives && is("no-derive") ? CKR_MECHANISM_INVALID : real.C_GenerateKey(session, mechanism, items, count, key);
+}
+
 static CK_RV weak_create(CK_SESSION_HANDLE session, CK_ATTRIBUTE *items, CK_ULONG count, CK_OBJECT_HANDLE *object)
 {
 	CK_ATTRIBUTE copy[TEMPLATE_MAX];
@@ -178,6 +187,7 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
 	weak.C_Login = weak_login;
 	weak.C_EncryptInit = weak_encrypt_init;
 	weak.C_DecryptInit = weak_decrypt_init;
+	weak.C_GenerateKey = weak_generate;
 	weak.C_UnwrapKey = weak_unwrap;
 	weak.C_CreateObject = weak_create;
 	weak.C_SetAttributeValue = weak_set;
