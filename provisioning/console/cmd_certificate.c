@@ -10,6 +10,7 @@
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/task.h"
+#include "provisioning/console/uninterrupted.h"
 
 /* Authenticated with a sealed password, so that it opens for no other address. */
 #define SEAL_CONTEXT "inkan certificate password "
@@ -199,12 +200,16 @@ static bool bring_in(struct console *console, const struct parsed *parsed, bool 
 	const char *address = parsed->typed[0];
 	struct secret *password = NULL;
 	struct buf file = {0};
+	sigset_t before;
 	bool done = check_registered(console, address, renewal, err) && read_pkcs12(parsed->typed[1], &file, err);
 
 	if (done) {
 		password = prompt_secret("Password of the PKCS#12 file: ", err);
-		done = password != NULL && import_and_store(console, address, buf_bytes(&file), password, renewal, err);
+		done = password != NULL;
 	}
+	uninterrupted_begin(&before);
+	done = done && import_and_store(console, address, buf_bytes(&file), password, renewal, err);
+	uninterrupted_end(&before);
 	secret_free(password);
 	buf_wipe_clear(&file);
 	return done;
@@ -305,6 +310,7 @@ static bool check_superseded(struct console *console, const char *address, const
 static bool delete_address(struct console *console, const char *address, bool previous, struct err *err)
 {
 	struct stored_certificates certificates;
+	sigset_t before;
 	bool fine;
 
 	if (!store_certificates(console->store, address, &certificates, err))
@@ -315,7 +321,10 @@ static bool delete_address(struct console *console, const char *address, bool pr
 		fine = check_superseded(console, address, &certificates, err);
 	else
 		fine = check_unused(console, address, err);
-	fine = fine && login_confirm(console, err) && delete_all(console, &certificates, previous, err);
+	fine = fine && login_confirm(console, err);
+	uninterrupted_begin(&before);
+	fine = fine && delete_all(console, &certificates, previous, err);
+	uninterrupted_end(&before);
 	stored_certificates_clear(&certificates);
 	return fine;
 }

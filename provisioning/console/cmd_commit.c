@@ -13,6 +13,7 @@
 #include "provisioning/console/commands.h"
 #include "provisioning/console/control_client.h"
 #include "provisioning/console/tree.h"
+#include "provisioning/console/uninterrupted.h"
 
 #define LOCK_DIRECTORY "run"
 #define LOCK_FILE "run/commit.lock"
@@ -184,12 +185,15 @@ static bool commit_locked(struct console *console, const char *comment, bool che
 
 static bool run_commit(struct console *console, const char *comment, bool check_only, struct err *err)
 {
+	sigset_t before;
 	bool done;
 	int lock;
 
 	if (!take_lock(console->state, &lock, err))
 		return false;
+	uninterrupted_begin(&before);
 	done = commit_locked(console, comment, check_only, err);
+	uninterrupted_end(&before);
 	close(lock);
 	return done;
 }

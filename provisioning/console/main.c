@@ -65,7 +65,8 @@ static char *find_origin(void)
 
 static bool open_state(struct console *console, struct err *err)
 {
-	if (mkdir(console->state, 0711) != 0 && errno != EEXIST)
+	/* 0711: the mail server's user passes through to its own directories */
+	if (mkdir(console->state, 0700) == 0 ? chmod(console->state, 0711) != 0 : errno != EEXIST)
 		return err_errno(err, "%s", console->state);
 	console->store = store_open(console->state, STORE_READ_WRITE, err);
 	return console->store != NULL;

@@ -269,18 +269,10 @@ static bool run_for_number(struct store *store, enum statement statement, uint64
 	return query_run(&query, err);
 }
 
-static bool drop_candidate(struct store *store, const char *account, struct err *err)
-{
-	struct query query = query_of(store, SQL_CANDIDATE_DELETE);
-
-	query_text(&query, account);
-	return query_run(&query, err);
-}
-
 static bool accept_revision(struct store *store, const struct revision *revision, struct err *err)
 {
 	if (!check_base(store, revision, err) || !run_for_number(store, SQL_REVISION_ACCEPT, revision->number, err) ||
-	    !run_for_number(store, SQL_RUNNING_SET, revision->number, err) || !drop_candidate(store, revision->by, err))
+	    !run_for_number(store, SQL_RUNNING_SET, revision->number, err) || !candidate_drop(store, revision->by, err))
 		return false;
 	for (size_t i = 0; i < revision->choices.count; i++) {
 		if (!certificate_make_current(store, revision->choices.items[i].certificate, err))
@@ -304,77 +296,4 @@ bool store_revision_accept(struct store *store, uint64_t number, struct err *err
 bool store_revision_withdraw(struct store *store, uint64_t number, struct err *err)
 {
 	return run_for_number(store, SQL_REVISION_DELETE, number, err);
-}
-
-/* ---- candidates ---- */
-
-void candidate_clear(struct candidate *candidate)
-{
-	settings_clear(&candidate->settings);
-	certificate_choices_clear(&candidate->pins);
-	*candidate = (struct candidate){0};
-}
-
-static bool candidate_base(struct store *store, const char *account, uint64_t *base, bool *exists, struct err *err)
-{
-	struct query query = query_of(store, SQL_CANDIDATE_GET);
-
-	query_text(&query, account);
-	*exists = query_row(&query);
-	if (*exists)
-		*base = (uint64_t)column_number(&query, 0);
-	return query_end(&query, err);
-}
-
-static bool fresh_candidate(struct store *store, struct candidate *candidate, struct err *err)
-{
-	struct revision running;
-
-	if (!store_revision(store, 0, &running, err))
-		return false;
-	candidate->base = running.number;
-	candidate->settings = running.settings;
-	running.settings = (struct settings){0};
-	revision_clear(&running);
-	return true;
-}
-
-bool store_candidate(struct store *store, const char *account, struct candidate *candidate, bool *exists, struct err *err)
-{
-	struct candidate loaded = {0};
-	bool found, fine;
-
-	fine = candidate_base(store, account, &loaded.base, &found, err);
-	if (fine)
-		fine = found ? rows_load(store, (struct row_key){.account = account}, &loaded.settings, &loaded.pins, err)
-			     : fresh_candidate(store, &loaded, err);
-	if (!fine) {
-		candidate_clear(&loaded);
-		return false;
-	}
-	*candidate = loaded;
-	*exists = found;
-	return true;
-}
-
-static bool save_candidate(struct store *store, const char *account, const struct candidate *candidate, struct err *err)
-{
-	struct query query = query_of(store, SQL_CANDIDATE_ADD);
-
-	if (!drop_candidate(store, account, err))
-		return false;
-	query_text(&query, account);
-	query_number(&query, (int64_t)candidate->base);
-	return query_run(&query, err) &&
-	       rows_save(store, (struct row_key){.account = account}, &candidate->settings, &candidate->pins, err);
-}
-
-bool store_candidate_save(struct store *store, const char *account, const struct candidate *candidate, struct err *err)
-{
-	return transaction_begin(store, err) && transaction_end(store, save_candidate(store, account, candidate, err), err);
-}
-
-bool store_candidate_discard(struct store *store, const char *account, struct err *err)
-{
-	return drop_candidate(store, account, err);
 }

@@ -108,6 +108,9 @@ bool certificate_load(struct store *store, uint64_t id, struct stored_certificat
 /* Inside a transaction: `id` becomes what its address means. An id that is gone is ignored. */
 bool certificate_make_current(struct store *store, uint64_t id, struct err *err) MUST_USE;
 
+/* Inside a transaction, or as one of its own: the account edits nothing any more. */
+bool candidate_drop(struct store *store, const char *account, struct err *err) MUST_USE;
+
 /* Rows of (path, value) and (address, certificate), keyed by a revision's number or, with `account`, by an account. */
 struct row_key {
 	const char *account;
