@@ -90,6 +90,7 @@ class Sandbox:
         self.box = os.path.join(self.directory, "box")
         done = subprocess.run([SANDBOX, "up", self.box, *options], capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
+            shutil.rmtree(self.directory)
             raise AssertionError(f"sandbox up failed: {done.stdout}{done.stderr}")
         self.env = self.read_env()
         atexit.register(self.down)
