@@ -104,6 +104,11 @@ void provision_undo(struct provision *provision)
 
 	if (provision->undo.len > 0)
 		(void)!objects_destroy(&provision->connection.session, provision->undo, &destroyed, NULL);
+	provision_keep(provision);
+}
+
+void provision_keep(struct provision *provision)
+{
 	free((void *)provision->undo.data);
 	provision->undo = (struct bytes){0};
 }

@@ -141,8 +141,7 @@ static void run_task(struct provision *provision, const struct task *task, struc
 		provision_undo(provision);
 	}
 	report(task, done, &why);
-	free((void *)provision->undo.data);
-	provision->undo = (struct bytes){0};
+	provision_keep(provision);
 	buf_wipe_clear(&result);
 	connection_close(&provision->connection);
 }

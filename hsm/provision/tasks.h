@@ -25,7 +25,7 @@ bool task_import(struct provision *provision, struct msg *msg, struct buf *resul
 bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 
-/* Destroys what `undo` names and forgets it. */
-void provision_undo(struct provision *provision);
+void provision_undo(struct provision *provision); /* destroys what `undo` names */
+void provision_keep(struct provision *provision); /* forgets it */
 
 #endif

@@ -148,7 +148,6 @@ void desk_open_plain(struct desk *desk)
 void desk_close(struct desk *desk)
 {
 	connection_close(&desk->provision.connection);
-	free((void *)desk->provision.undo.data);
 	secret_free(desk->pin);
 	hsm_settings_clear(&desk->settings);
 }
@@ -175,7 +174,7 @@ char *desk_objects(const struct desk *desk)
 	const struct session *session = &desk->provision.connection.session;
 	CK_OBJECT_HANDLE found[OBJECTS_MAX];
 	struct template everything = {0};
-	char *lines[OBJECTS_MAX];
+	char *lines[OBJECTS_MAX], *text;
 	struct buf all = {0};
 	size_t count = 0;
 
@@ -183,12 +182,13 @@ char *desk_objects(const struct desk *desk)
 	for (size_t i = 0; i < count; i++)
 		lines[i] = object_line(session, found[i]);
 	qsort(lines, count, sizeof *lines, by_text);
-	buf_put_text(&all, "");
 	for (size_t i = 0; i < count; i++) {
 		buf_put_text(&all, lines[i]);
 		free(lines[i]);
 	}
-	return mem_string_n((const char *)all.data, all.len);
+	text = bytes_string(buf_bytes(&all));
+	buf_clear(&all);
+	return text;
 }
 
 bool desk_import(struct desk *desk, const struct import_task *task, struct import_result *result, struct err *err)
@@ -204,6 +204,7 @@ bool desk_import(struct desk *desk, const struct import_task *task, struct impor
 		msg = msg_of(buf_bytes(&answer));
 		must(import_result_decode(&msg, result, err), "import result");
 	}
+	provision_keep(&desk->provision);
 	buf_clear(&payload);
 	buf_clear(&answer);
 	return good;
