@@ -7,9 +7,14 @@ CC      ?= gcc
 PREFIX  ?= /usr
 DESTDIR ?=
 SHELL   := /bin/bash
+
+# V=1 shows the commands
+V ?=
+QUIET   := $(if $(V),,@)
+say      = $(if $(V),,@echo '  $(1)')
 .DEFAULT_GOAL := all
 
-PACKAGES := openssl libevent libevent_pthreads libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp libp11 p11-kit-1
+PACKAGES := openssl libevent libevent_pthreads libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp p11-kit-1
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_SOURCE=2
@@ -27,7 +32,7 @@ LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 COMPONENTS := appliance/base appliance/supervisor \
 	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
-	appliance/relay/signing appliance/relay/observe appliance/relay \
+	appliance/relay/signing appliance/relay \
 	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
 	provisioning/store provisioning/console
 
@@ -41,13 +46,14 @@ define component_rules
 $(call archive,$(1)): $(call object,$(call sources_of,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcs $$@ $$^
+	$$(QUIET)$$(AR) rcs $$@ $$^
 endef
 $(foreach c,$(COMPONENTS),$(eval $(call component_rules,$(c))))
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC $<)
+	$(QUIET)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -57,7 +63,7 @@ libs = $(foreach c,$(1),$(call archive,$(c)))
 
 INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
 RELAY_LIBS  := appliance/relay appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
-	appliance/relay/mime appliance/relay/queue appliance/relay/observe hsm/client hsm/protocol provisioning/store appliance/base
+	appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
 
@@ -67,19 +73,23 @@ all: $(PROGRAMS) ## build the four programs (the default)
 
 $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(INKAND_LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
 
 $(BUILD)/bin/inkan-relay: $(call object,appliance/relay/main.c) $(call libs,$(RELAY_LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
 
 $(BUILD)/bin/inkan-hsm: $(call object,hsm/main.c) $(call libs,$(HSM_LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcrypto -lseccomp -ldl $(LIB_EVENT)
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcrypto -lseccomp -ldl $(LIB_EVENT)
 
 $(BUILD)/bin/inkan: $(call object,provisioning/console/main.c) $(call libs,$(CONSOLE_LIBS))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
 
 # ---- tests ----
 # tests/unit/COMPONENT_SUBJECT_test.c links the archives that UNIT_LIBS_COMPONENT names.
@@ -106,12 +116,13 @@ TEST_HELPERS := $(BUILD)/lib/tests-helpers.a
 $(TEST_HELPERS): $(call object,$(TEST_HELPER_SOURCES))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QUIET)$(AR) rcs $@ $^
 
 define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(TEST_HELPERS) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
+	$$(call say,LD $$@)
+	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
 endef
 $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 
@@ -127,7 +138,7 @@ TOKEN_HELPERS := $(BUILD)/lib/tests-token-helpers.a
 $(TOKEN_HELPERS): $(call object,$(filter-out %_test.c %_module.c,$(wildcard tests/token/*.c)))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QUIET)$(AR) rcs $@ $^
 
 # PKCS#11 modules of our own that stand before a real one
 TOKEN_MODULES := $(patsubst tests/token/%.c,$(BUILD)/tests/token/%.so,$(wildcard tests/token/*_module.c))
@@ -137,7 +148,8 @@ $(TOKEN_MODULES): $(BUILD)/tests/token/%.so: tests/token/%.c
 
 $(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm $(TOKEN_MODULES)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
 
 token-tests: $(TOKEN_TESTS) ## build the token tests
 
