@@ -33,7 +33,6 @@ struct job {
 
 struct jobs {
 	struct event_base *base;
-	struct token *token;
 	struct keyring *keyring;
 	struct pool *pool;
 	struct channel *relay; /* NULL: not connected */
@@ -46,8 +45,6 @@ struct jobs {
 	jobs_idle *idle;
 	void *idle_arg;
 	unsigned faults; /* in a row */
-	bool loading;
-	bool checking;
 	int64_t last_good_ms;
 };
 
@@ -130,8 +127,7 @@ static void answer(struct jobs *jobs, const struct job *job)
 	buf_clear(&out);
 }
 
-/* Counts what the token did well and badly; does not return when it is lost. */
-static void judge(struct jobs *jobs, bool good, enum token_fault fault, const struct err *err)
+void jobs_judge(struct jobs *jobs, bool good, enum token_fault fault, const struct err *err)
 {
 	if (good) {
 		jobs->faults = 0;
@@ -162,7 +158,7 @@ static void finished(void *arg)
 	TAILQ_REMOVE(&jobs->open, job, link);
 	jobs->n_open--;
 	if (tried)
-		judge(jobs, job->done, job->fault, &job->err);
+		jobs_judge(jobs, job->done, job->fault, &job->err);
 	keyring_release(job->entry);
 	buf_clear(&job->cms);
 	free(job);
@@ -267,87 +263,6 @@ void jobs_connect(struct jobs *jobs, int fd)
 	log_info("relay.connected", LOG_NUMBER("dropped", jobs->n_open));
 }
 
-/* ---- keys in the background, one job at a time ---- */
-
-struct load {
-	struct jobs *jobs;
-	struct keyring_entry *entry;
-	bool loaded;
-	enum token_fault fault;
-	struct err err;
-};
-
-static void load_work(void *arg)
-{
-	struct load *load = arg;
-
-	load->loaded = keyring_load(load->entry, &load->fault, &load->err);
-}
-
-static void load_finished(void *arg)
-{
-	struct load *load = arg;
-	struct jobs *jobs = load->jobs;
-	bool missing = !load->loaded && (load->fault == TOKEN_FAULT_KEY || load->fault == TOKEN_FAULT_MECHANISM);
-
-	jobs->loading = false;
-	keyring_release(load->entry);
-	judge(jobs, load->loaded, load->fault, &load->err);
-	if (missing)
-		log_warning("key.missing", LOG_ERR(&load->err));
-	if (load->loaded || missing)
-		jobs_load_keys(jobs);
-	free(load);
-}
-
-void jobs_load_keys(struct jobs *jobs)
-{
-	struct keyring_entry *entry = jobs->loading ? NULL : keyring_find_unloaded(jobs->keyring);
-	struct load *load;
-
-	if (entry == NULL)
-		return;
-	jobs->loading = true;
-	load = mem_new(sizeof *load);
-	load->jobs = jobs;
-	load->entry = entry;
-	pool_submit(jobs->pool, load_work, load_finished, load);
-}
-
-/* ---- is the token still there? ---- */
-
-struct check {
-	struct jobs *jobs;
-	bool good;
-	enum token_fault fault;
-	struct err err;
-};
-
-static void check_work(void *arg)
-{
-	struct check *check = arg;
-
-	check->good = token_check(check->jobs->token, &check->fault, &check->err);
-}
-
-static void check_finished(void *arg)
-{
-	struct check *check = arg;
-
-	check->jobs->checking = false;
-	judge(check->jobs, check->good, check->fault, &check->err);
-	free(check);
-}
-
-static void check_token(struct jobs *jobs)
-{
-	struct check *check = mem_new(sizeof *check);
-
-	jobs->checking = true;
-	check->jobs = jobs;
-	pool_submit(jobs->pool, check_work, check_finished, check);
-}
-
 /* ---- the watch ---- */
 
 static bool is_stuck(const struct job *job, int64_t now)
@@ -374,8 +289,6 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 		if (is_stuck(job, now))
 			jobs->fatal(TOKEN_FAULT_MODULE, "a signature is stuck in the PKCS#11 module", jobs->arg);
 	}
-	if (jobs->n_open == 0 && !jobs->checking && now - jobs->last_good_ms > JOBS_CHECK_MS)
-		check_token(jobs);
 	check_idle(jobs);
 }
 
@@ -387,18 +300,17 @@ void jobs_stop(struct jobs *jobs, jobs_idle *idle, void *arg)
 	check_idle(jobs);
 }
 
-struct jobs *jobs_new(struct event_base *base, struct token *token, struct keyring *keyring, unsigned threads, jobs_fatal *fatal,
-		      void *arg, struct err *err)
+int64_t jobs_quiet_ms(const struct jobs *jobs)
+{
+	return jobs->n_open > 0 ? 0 : clock_monotonic_ms() - jobs->last_good_ms;
+}
+
+struct jobs *jobs_new(struct event_base *base, struct pool *pool, struct keyring *keyring, jobs_fatal *fatal, void *arg)
 {
 	static const struct timeval every = {.tv_usec = WATCH_MS * 1000};
-	struct pool *pool = pool_new(base, threads, err);
-	struct jobs *jobs;
+	struct jobs *jobs = mem_new(sizeof *jobs);
 
-	if (pool == NULL)
-		return NULL;
-	jobs = mem_new(sizeof *jobs);
 	jobs->base = base;
-	jobs->token = token;
 	jobs->keyring = keyring;
 	jobs->pool = pool;
 	jobs->fatal = fatal;

@@ -11,22 +11,25 @@
 #define JOBS_STUCK_LEAST_MS 5000  /* a signature that takes longer than its whole budget, within these bounds, is stuck */
 #define JOBS_STUCK_MOST_MS 30000
 #define JOBS_FAULTS_IN_A_ROW 8    /* operations that failed with none between them that worked */
-#define JOBS_CHECK_MS 10000       /* an idle worker asks the token so often whether it is there */
 
 struct jobs;
+struct pool;
 struct event_base;
 
-/* The token is lost for this process, or a thread of ours is stuck in the module. Must not return to the loop. */
+/* The token is lost for this process, or a thread of ours is stuck in the module. Must not return. */
 typedef void jobs_fatal(enum token_fault fault, const char *text, void *arg);
 typedef void jobs_idle(void *arg);
 
-struct jobs *jobs_new(struct event_base *base, struct token *token, struct keyring *keyring, unsigned threads, jobs_fatal *fatal,
-		      void *arg, struct err *err);
+struct jobs *jobs_new(struct event_base *base, struct pool *pool, struct keyring *keyring, jobs_fatal *fatal, void *arg);
 
 void jobs_connect(struct jobs *jobs, int fd); /* takes the descriptor */
-void jobs_load_keys(struct jobs *jobs);       /* in the background, those that are not loaded */
 
 /* Starts nothing any more, answers what waits with SIGN_FAIL_RETRY; calls back when all is answered and written. */
 void jobs_stop(struct jobs *jobs, jobs_idle *idle, void *arg);
+
+/* Counts an operation of the token, whoever asked for it; `fatal` when it is lost. */
+void jobs_judge(struct jobs *jobs, bool good, enum token_fault fault, const struct err *err);
+
+int64_t jobs_quiet_ms(const struct jobs *jobs); /* since the last operation that worked; 0 while a request is open */
 
 #endif

@@ -6,10 +6,12 @@
 #include "appliance/base/channel.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
+#include "appliance/base/pool.h"
 #include "hsm/sign/jobs.h"
 #include "hsm/sign/start.h"
+#include "hsm/sign/upkeep.h"
 
-#define KEYS_AT_START_MS 2000 /* of loading keys before READY; the rest follows in the background */
+#define KEYS_AT_START_MS 1000 /* of loading keys before READY; the rest follows in the background */
 #define STOP_MS 30000 /* for running signatures */
 
 struct worker {
@@ -17,6 +19,7 @@ struct worker {
 	struct token *token;
 	struct keyring *keyring;
 	struct jobs *jobs;
+	struct upkeep *upkeep;
 	struct channel *control;
 	unsigned threads;
 };
@@ -86,7 +89,7 @@ static void on_certificates(struct worker *worker, struct msg *msg)
 	keyring_replace(worker->keyring, &certificates);
 	log_info("worker.certificates", LOG_NUMBER("count", certificates.count));
 	worker_certificates_clear(&certificates);
-	jobs_load_keys(worker->jobs);
+	upkeep_load_keys(worker->upkeep);
 	if (!report_ready(worker, &err))
 		worker_fail(WORKER_EXIT_INTERNAL, err.text);
 }
@@ -168,14 +171,17 @@ static void set_up(struct worker *worker, struct err *err)
 int sign_role(void)
 {
 	struct worker worker = {.base = event_base_new()};
+	struct pool *pool;
 	struct err err;
 
 	set_up(&worker, &err);
-	worker.jobs = jobs_new(worker.base, worker.token, worker.keyring, worker.threads, on_fatal, &worker, &err);
-	if (worker.jobs == NULL || !report_ready(&worker, &err))
+	pool = pool_new(worker.base, worker.threads, &err);
+	if (pool == NULL || !report_ready(&worker, &err))
 		worker_fail(WORKER_EXIT_INTERNAL, err.text);
+	worker.jobs = jobs_new(worker.base, pool, worker.keyring, on_fatal, &worker);
+	worker.upkeep = upkeep_new(worker.base, pool, worker.token, worker.keyring, worker.jobs);
 	worker.control = channel_new(worker.base, CHILD_CONTROL_FD, on_control, on_control_closed, &worker);
-	jobs_load_keys(worker.jobs);
+	upkeep_load_keys(worker.upkeep);
 	event_base_dispatch(worker.base);
 	worker_fail(WORKER_EXIT_INTERNAL, "the event loop ended");
 }

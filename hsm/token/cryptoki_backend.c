@@ -11,19 +11,10 @@
 #include <string.h>
 
 #include "hsm/token/backend.h"
-#include "hsm/token/cryptoki.h"
+#include "hsm/token/cryptoki_pool.h"
 #include "hsm/token/object.h"
 
-#define SESSIONS_MAX 64 /* threads of one worker */
 #define SIGNATURE_MAX_BYTES 1024 /* RSA-8192 */
-
-struct pool {
-	struct module *module;
-	unsigned long slot;
-	pthread_mutex_t lock; /* guards idle, n_idle */
-	CK_SESSION_HANDLE idle[SESSIONS_MAX];
-	unsigned n_idle;
-};
 
 struct key {
 	_Atomic(CK_OBJECT_HANDLE) handle;
@@ -32,63 +23,26 @@ struct key {
 	uint8_t id[];
 };
 
-static CK_RV open_session(struct pool *pool, CK_SESSION_HANDLE *session)
-{
-	return module_functions(pool->module)->C_OpenSession(pool->slot, CKF_SERIAL_SESSION, NULL, NULL, session);
-}
-
-static CK_RV take_session(struct pool *pool, CK_SESSION_HANDLE *session)
-{
-	bool found;
-
-	pthread_mutex_lock(&pool->lock);
-	found = pool->n_idle > 0;
-	if (found)
-		*session = pool->idle[--pool->n_idle];
-	pthread_mutex_unlock(&pool->lock);
-	return found ? CKR_OK : open_session(pool, session);
-}
-
-static void give_session(struct pool *pool, CK_SESSION_HANDLE session)
-{
-	bool kept;
-
-	pthread_mutex_lock(&pool->lock);
-	kept = pool->n_idle < SESSIONS_MAX;
-	if (kept)
-		pool->idle[pool->n_idle++] = session;
-	pthread_mutex_unlock(&pool->lock);
-	if (!kept)
-		module_functions(pool->module)->C_CloseSession(session);
-}
-
-static bool is_logged_in(struct pool *pool, CK_SESSION_HANDLE session)
-{
-	CK_SESSION_INFO info = {0};
-
-	return module_functions(pool->module)->C_GetSessionInfo(session, &info) == CKR_OK &&
-	       (info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS);
-}
-
 static void cryptoki_close(void *state)
 {
-	struct pool *pool = state;
+	struct session_pool *pool = state;
 
 	while (pool->n_idle > 0)
 		module_functions(pool->module)->C_CloseSession(pool->idle[--pool->n_idle]);
 	module_close(pool->module);
 	pthread_mutex_destroy(&pool->lock);
+	free(pool->index);
 	free(pool);
 }
 
-static bool log_in(struct pool *pool, const struct secret *pin, enum token_fault *fault, struct err *err)
+static bool log_in(struct session_pool *pool, const struct secret *pin, enum token_fault *fault, struct err *err)
 {
 	struct session session;
 	struct err why = {0};
 
 	if (session_open(pool->module, pool->slot, &session, &why)) {
 		if (session_login(&session, pin != NULL ? secret_bytes(pin) : (struct bytes){0}, &why)) {
-			give_session(pool, session.handle);
+			pool_give(pool, session.handle);
 			return true;
 		}
 		session_close(&session);
@@ -101,7 +55,7 @@ static void *cryptoki_open(const struct token_place *place, unsigned long slot, 
 			   const struct secret *pin, enum token_fault *fault, struct err *err)
 {
 	struct module *module = module_open(place->module, err);
-	struct pool *pool;
+	struct session_pool *pool;
 
 	(void)info;
 	*fault = TOKEN_FAULT_MODULE;
@@ -117,53 +71,21 @@ static void *cryptoki_open(const struct token_place *place, unsigned long slot, 
 	return NULL;
 }
 
-/* CKR_OBJECT_HANDLE_INVALID stands for "no such key". */
-static CK_RV find_key(struct pool *pool, CK_SESSION_HANDLE session, struct bytes key_id, CK_OBJECT_HANDLE *key)
-{
-	CK_FUNCTION_LIST *p11 = module_functions(pool->module);
-	struct template template = {0};
-	CK_ULONG count = 0;
-	CK_RV rv;
-
-	template_number(&template, CKA_CLASS, CKO_PRIVATE_KEY);
-	template_bytes(&template, CKA_ID, key_id);
-	rv = p11->C_FindObjectsInit(session, template.items, template.count);
-	if (rv != CKR_OK)
-		return rv;
-	rv = p11->C_FindObjects(session, key, 1, &count);
-	p11->C_FindObjectsFinal(session);
-	return rv != CKR_OK ? rv : count == 0 ? CKR_OBJECT_HANDLE_INVALID : CKR_OK;
-}
-
-/* A fresh session in place of one that the token has dropped. False when the login has gone with it. */
-static bool replace_session(struct pool *pool, CK_SESSION_HANDLE *session)
-{
-	CK_SESSION_HANDLE fresh;
-
-	module_functions(pool->module)->C_CloseSession(*session);
-	*session = 0;
-	if (open_session(pool, &fresh) != CKR_OK)
-		return false;
-	*session = fresh;
-	return is_logged_in(pool, fresh);
-}
-
 static void *cryptoki_load(void *state, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault, struct err *err)
 {
-	struct pool *pool = state;
+	struct session_pool *pool = state;
 	CK_SESSION_HANDLE session = 0;
 	CK_OBJECT_HANDLE handle = 0;
 	struct key *key;
-	CK_RV rv = take_session(pool, &session);
+	CK_RV rv = pool_take(pool, &session);
 
 	if (rv == CKR_OK)
-		rv = find_key(pool, session, key_id, &handle);
-	if (cryptoki_class(rv) == CRYPTOKI_SESSION && rv != CKR_OBJECT_HANDLE_INVALID && session != 0 &&
-	    replace_session(pool, &session))
-		rv = find_key(pool, session, key_id, &handle);
+		rv = pool_search(pool, session, key_id, &handle);
+	if (cryptoki_class(rv) == CRYPTOKI_SESSION && rv != CKR_NO_SUCH_KEY && session != 0 && pool_replace(pool, &session))
+		rv = pool_find_key(pool, session, key_id, &handle);
 	if (session != 0)
-		give_session(pool, session);
-	if (rv == CKR_OBJECT_HANDLE_INVALID) {
+		pool_give(pool, session);
+	if (rv == CKR_NO_SUCH_KEY) {
 		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token");
 		return NULL;
 	}
@@ -227,8 +149,8 @@ static void operation_init(struct operation *operation, bool ec, bool pss, enum 
 	operation->len += digest.len;
 }
 
-static CK_RV sign_once(struct pool *pool, CK_SESSION_HANDLE session, struct key *key, struct operation *operation, uint8_t *out,
-		       CK_ULONG *len)
+static CK_RV sign_once(struct session_pool *pool, CK_SESSION_HANDLE session, struct key *key, struct operation *operation,
+		       uint8_t *out, CK_ULONG *len)
 {
 	CK_FUNCTION_LIST *p11 = module_functions(pool->module);
 	CK_RV rv = p11->C_SignInit(session, &operation->mechanism, atomic_load(&key->handle));
@@ -243,19 +165,19 @@ static bool wants_a_new_handle(CK_RV rv)
 }
 
 /* Once more after what can be mended has been: the session, then the key's handle. */
-static CK_RV sign_again(struct pool *pool, CK_SESSION_HANDLE *session, struct key *key, struct operation *operation, CK_RV rv,
-			uint8_t *out, CK_ULONG *len)
+static CK_RV sign_again(struct session_pool *pool, CK_SESSION_HANDLE *session, struct key *key, struct operation *operation,
+			CK_RV rv, uint8_t *out, CK_ULONG *len)
 {
 	CK_OBJECT_HANDLE handle;
 
 	if (!wants_a_new_handle(rv)) {
-		if (!replace_session(pool, session))
+		if (!pool_replace(pool, session))
 			return *session != 0 ? CKR_USER_NOT_LOGGED_IN : rv;
 		rv = sign_once(pool, *session, key, operation, out, len);
 		if (!wants_a_new_handle(rv))
 			return rv;
 	}
-	rv = find_key(pool, *session, bytes_of(key->id, key->id_len), &handle);
+	rv = pool_find_key(pool, *session, bytes_of(key->id, key->id_len), &handle);
 	if (rv != CKR_OK)
 		return rv;
 	atomic_store(&key->handle, handle);
@@ -286,13 +208,13 @@ static bool put_ecdsa(struct buf *signature, const uint8_t *pair, size_t len)
 static bool cryptoki_sign(void *state, void *key_state, enum sign_digest algorithm, bool pss, struct bytes digest,
 			  struct buf *signature, enum token_fault *fault, struct err *err)
 {
-	struct pool *pool = state;
+	struct session_pool *pool = state;
 	struct key *key = key_state;
 	uint8_t out[SIGNATURE_MAX_BYTES];
 	CK_SESSION_HANDLE session = 0;
 	struct operation operation;
 	CK_ULONG len = 0;
-	CK_RV rv = take_session(pool, &session);
+	CK_RV rv = pool_take(pool, &session);
 
 	if (rv != CKR_OK)
 		return token_fail(fault, err, rv, "C_OpenSession");
@@ -301,7 +223,9 @@ static bool cryptoki_sign(void *state, void *key_state, enum sign_digest algorit
 	if (cryptoki_class(rv) == CRYPTOKI_SESSION)
 		rv = sign_again(pool, &session, key, &operation, rv, out, &len);
 	if (session != 0)
-		give_session(pool, session);
+		pool_give(pool, session);
+	if (rv == CKR_NO_SUCH_KEY)
+		return token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token any more");
 	if (rv != CKR_OK)
 		return token_fail(fault, err, rv, "C_Sign");
 	if (!key->ec)
@@ -313,19 +237,19 @@ static bool cryptoki_sign(void *state, void *key_state, enum sign_digest algorit
 
 static bool cryptoki_check(void *state, enum token_fault *fault, struct err *err)
 {
-	struct pool *pool = state;
+	struct session_pool *pool = state;
 	CK_SESSION_HANDLE session = 0;
 	CK_TOKEN_INFO info;
 	CK_RV rv = module_functions(pool->module)->C_GetTokenInfo(pool->slot, &info);
 
 	if (rv == CKR_OK)
-		rv = take_session(pool, &session);
+		rv = pool_take(pool, &session);
 	if (rv != CKR_OK)
 		return token_fail(fault, err, rv, "C_GetTokenInfo");
-	if (!is_logged_in(pool, session) && !replace_session(pool, &session))
+	if (!pool_is_logged_in(pool, session) && !pool_replace(pool, &session))
 		rv = CKR_USER_NOT_LOGGED_IN;
 	if (session != 0)
-		give_session(pool, session);
+		pool_give(pool, session);
 	return rv == CKR_OK || token_fail(fault, err, rv, "C_GetSessionInfo");
 }
 

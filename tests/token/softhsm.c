@@ -68,6 +68,17 @@ void softhsm_import(EVP_PKEY *key, const uint8_t *id, size_t id_len)
 	free(hex);
 }
 
+void softhsm_destroy(const uint8_t *id, size_t id_len)
+{
+	char *hex = mem_new(2 * id_len + 1);
+
+	hex_encode(hex, bytes_of(id, id_len));
+	run(mem_format("pkcs11-tool --module %s --token-label '" SOFTHSM_LABEL "' --login --pin " SOFTHSM_PIN
+		       " --delete-object --type privkey --id %s >/dev/null 2>&1",
+		       softhsm_module(), hex));
+	free(hex);
+}
+
 static void make_key(struct softhsm_key *key, const struct test_ca *ca, const char *type, unsigned number)
 {
 	char *address = mem_format("%s@example.co.jp", type);

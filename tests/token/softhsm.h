@@ -35,4 +35,7 @@ const char *softhsm_tokens(void); /* its token directory */
 /* Puts a key on the current token by softhsm2-util; the PIN is the token's. */
 void softhsm_import(EVP_PKEY *key, const uint8_t *id, size_t id_len);
 
+/* Destroys a private key on the current token, by OpenSC's pkcs11-tool. */
+void softhsm_destroy(const uint8_t *id, size_t id_len);
+
 #endif

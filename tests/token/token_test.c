@@ -27,17 +27,21 @@ static struct token *open_with(const char *module, const char *label, const char
 	return token;
 }
 
-static struct token *open_fresh(void)
+static struct token *open_current(void)
 {
 	enum token_fault fault = TOKEN_FAULT_NONE;
 	struct err err = {0};
-	struct token *token;
+	struct token *token = open_with(softhsm_module(), SOFTHSM_LABEL, SOFTHSM_PIN, &fault, &err);
 
-	softhsm_fresh();
-	token = open_with(softhsm_module(), SOFTHSM_LABEL, SOFTHSM_PIN, &fault, &err);
 	if (!CHECK_OK(token != NULL, &err))
 		exit(1);
 	return token;
+}
+
+static struct token *open_fresh(void)
+{
+	softhsm_fresh();
+	return open_current();
 }
 
 static struct token_key *load(struct token *token, const struct softhsm_key *key)
@@ -316,6 +320,49 @@ static void a_key_that_came_later_can_be_loaded(void)
 	EVP_PKEY_free(fresh);
 }
 
+/* More keys than are searched for singly. */
+static void many_keys_can_be_loaded(void)
+{
+	struct softhsm_key *key = softhsm_key("p256");
+	struct token_key *loaded[12] = {NULL};
+	struct token *token;
+	struct err err = {0};
+
+	softhsm_fresh();
+	for (uint8_t i = 0; i < 12; i++)
+		softhsm_import(key->key, (uint8_t[]){0x50, i}, 2);
+	token = open_current();
+	for (uint8_t i = 0; i < 12; i++) {
+		enum token_fault fault = TOKEN_FAULT_NONE;
+
+		test_case("%s: key %u", backend, i);
+		loaded[i] = token_load_key(token, bytes_of((uint8_t[]){0x50, i}, 2), key->key, &fault, &err);
+		if (CHECK_OK(loaded[i] != NULL, &err))
+			CHECK_OK(sign_and_verify(loaded[i], key, SIGN_SHA256, false, i, &err), &err);
+		token_key_free(loaded[i]);
+		CHECK(token_load_key(token, bytes_of((uint8_t[]){0x51, i}, 2), key->key, &fault, &err) == NULL);
+		CHECK_INT(fault, TOKEN_FAULT_KEY);
+	}
+	token_close(token);
+}
+
+static void a_key_that_is_destroyed_is_no_fault_of_the_token(void)
+{
+	struct softhsm_key *key = softhsm_key("rsa2048");
+	struct token *token = open_fresh();
+	struct token_key *loaded = load(token, key);
+	enum token_fault fault = TOKEN_FAULT_NONE;
+	uint8_t digest[32] = {1};
+	struct buf signature = {0};
+
+	softhsm_destroy(key->id, sizeof key->id);
+	CHECK(!token_sign(loaded, SIGN_SHA256, false, bytes_of(digest, sizeof digest), &signature, &fault, NULL));
+	/* libp11 cannot tell it from a token that was lost. */
+	CHECK_INT(fault, strcmp(backend, "cryptoki") == 0 ? TOKEN_FAULT_KEY : TOKEN_FAULT_MODULE);
+	token_key_free(loaded);
+	token_close(token);
+}
+
 static void a_digest_of_a_wrong_size_is_not_signed(void)
 {
 	struct softhsm_key *key = softhsm_key("rsa2048");
@@ -370,6 +417,8 @@ int main(void)
 		TEST_IN_CHILD(a_signature_costs_two_calls, TEST_SECONDS);
 		TEST_IN_CHILD(eight_threads_sign_with_all_keys_at_once, TEST_SECONDS);
 		TEST_IN_CHILD(a_key_that_came_later_can_be_loaded, TEST_SECONDS);
+		TEST_IN_CHILD(many_keys_can_be_loaded, TEST_SECONDS);
+		TEST_IN_CHILD(a_key_that_is_destroyed_is_no_fault_of_the_token, TEST_SECONDS);
 		TEST_IN_CHILD(a_digest_of_a_wrong_size_is_not_signed, TEST_SECONDS);
 	}
 	return test_finish();

