@@ -173,6 +173,7 @@ static void load_locked(struct keyring_entry *entry, enum token_fault *fault, st
 	if (entry->key != NULL) {
 		atomic_store(&entry->state, KEY_LOADED);
 	} else if (*fault == TOKEN_FAULT_KEY || *fault == TOKEN_FAULT_MECHANISM) {
+		err_prefix(err, "certificate %llu", (unsigned long long)entry->certificate);
 		entry->why = *err;
 		atomic_store(&entry->state, KEY_MISSING);
 	}

@@ -136,8 +136,9 @@ static bool log_in(struct engine *engine, enum token_fault *fault, struct err *e
 		return true;
 	engine_fail(fault, err, "login");
 	/* Only the token's own word is a refused PIN; anything else at this point is a start that failed. */
-	if (*fault != TOKEN_FAULT_PIN)
-		*fault = TOKEN_FAULT_MODULE;
+	if (*fault == TOKEN_FAULT_PIN)
+		return err_prefix(err, "the token rejected the PIN");
+	*fault = TOKEN_FAULT_MODULE;
 	return false;
 }
 

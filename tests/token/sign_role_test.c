@@ -1,4 +1,5 @@
 /* inkan-hsm sign as a process: what it says to inkand and to the relay. Each test runs once for each back end. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,6 +411,62 @@ static void stop_finishes_what_runs_and_hands_back_what_waits(void)
 	worker_end(&worker);
 }
 
+/* How often the octets are in the memory that the process can write; -1 when it cannot be read. */
+static int count_in_memory(pid_t pid, const char *needle)
+{
+	char *maps_path = mem_format("/proc/%d/maps", (int)pid), *mem_path = mem_format("/proc/%d/mem", (int)pid);
+	FILE *maps = fopen(maps_path, "r");
+	int mem = open(mem_path, O_RDONLY | O_CLOEXEC), count = maps != NULL && mem >= 0 ? 0 : -1;
+	unsigned long from, to;
+	char line[512], mode[8];
+
+	while (count >= 0 && fgets(line, sizeof line, maps) != NULL) {
+		uint8_t *copy, *at;
+		ssize_t got;
+
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w')
+			continue;
+		copy = mem_new(to - from);
+		got = pread(mem, copy, to - from, (off_t)from);
+		for (at = copy; got > 0 && (at = memmem(at, (size_t)(copy + got - at), needle, strlen(needle))) != NULL; at++)
+			count++;
+		free(copy);
+	}
+	if (maps != NULL)
+		fclose(maps);
+	if (mem >= 0)
+		close(mem);
+	free(maps_path);
+	free(mem_path);
+	return count;
+}
+
+/* libp11 keeps copies for as long as it lives; there is no other way to give it the PIN. */
+static void the_pin_is_not_kept(void)
+{
+	bool engine = strcmp(backend, "engine") == 0;
+	struct test_start start = usual();
+	struct sign_request request;
+	struct test_worker worker;
+	int left;
+
+	softhsm_fresh();
+	start_worker(&worker, &start);
+	request = worker_request(1, 1);
+	worker_ask(&worker, &request);
+	check_signed(&worker, 1, softhsm_key("rsa2048"));
+	if (geteuid() != 0) { /* a worker's memory is closed to its own user */
+		CHECK_INT(count_in_memory(worker.pid, SOFTHSM_LABEL), -1);
+		worker_end(&worker);
+		return;
+	}
+	CHECK(count_in_memory(worker.pid, SOFTHSM_LABEL) > 0); /* what is there is found */
+	left = count_in_memory(worker.pid, SOFTHSM_PIN);
+	printf("  %s: %d copies of the PIN\n", backend, left);
+	CHECK(engine ? left >= 0 && left <= 2 : left == 0);
+	worker_end(&worker);
+}
+
 static void without_inkand_a_worker_ends(void)
 {
 	struct test_start start = usual();
@@ -445,6 +502,7 @@ int main(void)
 		TEST(what_is_cancelled_before_it_starts_is_not_signed);
 		TEST(a_budget_that_passes_while_waiting_is_not_signed);
 		TEST(stop_finishes_what_runs_and_hands_back_what_waits);
+		TEST(the_pin_is_not_kept);
 		TEST(without_inkand_a_worker_ends);
 	}
 	return test_finish();

@@ -9,7 +9,7 @@
 #include "tests/unit/identity.h"
 
 #define SOFTHSM_LABEL "inkan test" /* the blank is meant to be there */
-#define SOFTHSM_PIN "123456"
+#define SOFTHSM_PIN "sesame-7319-open" /* found nowhere else in a process */
 #define SOFTHSM_SO_PIN "87654321"
 
 const char *softhsm_module(void); /* $SOFTHSM2_MODULE or Debian's */
