@@ -278,8 +278,8 @@ static void a_server_that_drops_every_message_counts_as_down(void)
 {
 	begin();
 	sink->script.data = SINK_DROP;
-	stage_configure(&stage);
 	post_many("default", 100);
+	stage_configure(&stage);
 	CHECK(stage_settle(&stage, 100));
 	CHECK(sink->connections <= DESTINATION_LOSSES_MAX + DESTINATION_WINDOW_FIRST);
 	end();
@@ -461,11 +461,12 @@ static void stopping_lets_running_transactions_end(void)
 {
 	begin();
 	sink->script.answer_slowly = true;
+	stage_be_patient(&stage);
 	stage_configure(&stage);
 	post_to("default", "b@example.net");
 	CHECK(stage_run_until(&stage, is_under_way, NULL));
 	CHECK_INT(sink->n_messages, 0);
-	stage_stop_delivery(&stage, 5000);
+	stage_stop_delivery(&stage, STAGE_WAIT_MS);
 	CHECK_INT(sink->n_messages, 1);
 	CHECK_INT(queue_count(stage.queue).messages, 0);
 	end();

@@ -133,6 +133,14 @@ void stage_set(struct stage *stage, const char *value, const char *path, ...)
 	buf_clear(&whole);
 }
 
+void stage_be_patient(struct stage *stage)
+{
+	struct smtp_timeouts *timeouts = &stage->timeouts;
+
+	timeouts->greeting = timeouts->hello = timeouts->envelope = timeouts->data = STAGE_WAIT_MS;
+	timeouts->block = timeouts->final = timeouts->reset = timeouts->quit = STAGE_WAIT_MS;
+}
+
 void stage_next_hop(struct stage *stage, const char *server, const struct sink *sink)
 {
 	stage_set(stage, "", "server %s next-hop 127.0.0.1:%u", server, sink->port);
@@ -239,16 +247,21 @@ static bool is_true(struct stage *stage, const void *arg)
 	return *(const bool *)arg;
 }
 
+static void on_resume(void *arg)
+{
+	*(bool *)arg = true;
+}
+
 static struct queue_body *make_body(struct stage *stage, struct bytes octets)
 {
 	struct queue_body *body = queue_body_begin(stage->queue, octets.len);
-	bool sealed = false;
+	bool resumed = false, sealed = false;
 
+	queue_body_on_resume(body, on_resume, &resumed);
 	for (size_t at = 0; at < octets.len; at += 30000) {
-		while (queue_body_append(body, bytes_slice(octets, at, at + 30000)) == QUEUE_APPEND_WAIT) {
-			run_once(stage);
-			break;
-		}
+		resumed = false;
+		if (queue_body_append(body, bytes_slice(octets, at, at + 30000)) == QUEUE_APPEND_WAIT)
+			CHECK(stage_run_until(stage, is_true, &resumed));
 	}
 	queue_body_seal(body, on_sealed, &sealed);
 	CHECK(stage_run_until(stage, is_true, &sealed));

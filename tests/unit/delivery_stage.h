@@ -10,7 +10,7 @@
 #include "tests/unit/delivery_sink.h"
 #include "tests/unit/test.h"
 
-#define STAGE_WAIT_MS 10000
+#define STAGE_WAIT_MS 20000
 
 struct stage {
 	struct event_base *base;
@@ -29,6 +29,7 @@ struct stage {
 void stage_open(struct stage *stage); /* loop, pool, queue; delivery with short deadlines */
 void stage_set(struct stage *stage, const char *value, const char *path, ...)
     PRINTF_LIKE(3, 4); /* a setting of the next configuration */
+void stage_be_patient(struct stage *stage); /* long deadlines, for a server that is slow but works */
 void stage_next_hop(struct stage *stage, const char *server, const struct sink *sink);
 void stage_configure(struct stage *stage);
 void stage_restart(struct stage *stage); /* a new process on the same queue, the same configuration */
