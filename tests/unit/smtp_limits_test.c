@@ -277,7 +277,7 @@ static void replies_nobody_reads_are_bounded(void)
 		memcpy(noops + i, "NOOP\r\n", 6);
 	peer = join(GREETING);
 	for (int quiet = 0; quiet < 50 && all < (64u << 20);) {
-		ssize_t sent = send(peer.fd, noops, sizeof noops, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent = send(peer.fd, noops + all % 6, sizeof noops - all % 6, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		all += sent > 0 ? (size_t)sent : 0;
 		quiet = sent > 0 ? 0 : quiet + 1;
