@@ -11,7 +11,7 @@
 typedef void provision_progress(const char *text, void *arg);
 
 struct provision_call {
-	int fd;              /* stays the caller's */
+	int fd; /* stays the caller's */
 	int64_t deadline_ms; /* clock_monotonic_ms */
 	provision_progress *progress;
 	void *arg;

@@ -22,7 +22,9 @@ static struct bytes get_owned(struct msg *msg)
 {
 	struct bytes view = msg_get_bytes(msg);
 
-	return view.len == 0 ? (struct bytes){0} : bytes_of(mem_copy(view.data, view.len), view.len);
+	if (view.len == 0)
+		return view;
+	return bytes_of(mem_copy(view.data, view.len), view.len);
 }
 
 static void clear_owned(struct bytes *octets)

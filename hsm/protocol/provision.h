@@ -12,35 +12,35 @@
 #define PROVISION_PKCS12_MAX_BYTES (1u << 20)
 
 enum provision_frame {
-	PROVISION_FRAME_DESCRIBE = 1,   /* empty; RESULT: struct token_description */
+	PROVISION_FRAME_DESCRIBE = 1, /* empty; RESULT: struct token_description */
 	PROVISION_FRAME_INITIALIZE = 2, /* struct initialize_task; RESULT: struct token_description */
-	PROVISION_FRAME_IMPORT = 3,     /* struct import_task; RESULT: struct import_result */
-	PROVISION_FRAME_DELETE = 4,     /* bytes CKA_ID; RESULT: u32 number of objects destroyed */
-	PROVISION_FRAME_TEST = 5,       /* struct worker_certificates (worker.h); RESULT: struct test_results */
-	PROVISION_FRAME_PROGRESS = 16,  /* text, for a person */
+	PROVISION_FRAME_IMPORT = 3, /* struct import_task; RESULT: struct import_result */
+	PROVISION_FRAME_DELETE = 4, /* bytes CKA_ID; RESULT: u32 number of objects destroyed */
+	PROVISION_FRAME_TEST = 5, /* struct worker_certificates (worker.h); RESULT: struct test_results */
+	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
-	PROVISION_FRAME_ERROR = 18      /* u8 enum err_code, text: what is wrong and what to do, one line */
+	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line */
 };
 
 struct token_description {
-	char *module;       /* path */
-	char *library;      /* manufacturer and version of the module */
+	char *module; /* path */
+	char *library; /* manufacturer and version of the module */
 	char *label;
 	char *manufacturer;
 	char *model;
 	char *serial;
 	char *firmware;
-	bool present;       /* a token of the configured label was found; else the rest below is empty */
+	bool present; /* a token of the configured label was found; else the rest below is empty */
 	bool initialized;
 	bool user_pin_set;
-	bool logged_in;     /* the PIN was given and accepted, so that what follows was really tried */
+	bool logged_in; /* the PIN was given and accepted, so that what follows was really tried */
 	bool pin_count_low, pin_final_try, pin_locked;
 	int64_t free_private_memory; /* bytes, -1 unknown */
-	int64_t max_sessions;        /* 0 unlimited, -1 unknown */
-	char **mechanisms;           /* the ones that matter to Inkan, by their CKM_ names */
+	int64_t max_sessions; /* 0 unlimited, -1 unknown */
+	char **mechanisms; /* the ones that matter to Inkan, by their CKM_ names */
 	size_t n_mechanisms;
-	char *import_rung;  /* the rung that an AES-encrypted PKCS#12 would take here, tried with a throw-away key; "" unknown */
-	char *seal;         /* mechanism of the seal key: "AES-256-GCM", "AES-256-CBC-PAD + HMAC-SHA256", "" none yet */
+	char *import_rung; /* the rung that an AES-encrypted PKCS#12 would take here, tried with a throw-away key; "" unknown */
+	char *seal; /* mechanism of the seal key: "AES-256-GCM", "AES-256-CBC-PAD + HMAC-SHA256", "" none yet */
 	uint32_t private_keys;
 };
 
@@ -52,9 +52,9 @@ struct initialize_task {
 struct import_task {
 	char *address;
 	struct bytes pkcs12;
-	struct bytes password;      /* UTF-8; may be empty */
-	int64_t now;                /* seconds since 1970 */
-	struct bytes seal_context;  /* authenticated with the sealed password (GCM AAD) */
+	struct bytes password; /* UTF-8; may be empty */
+	int64_t now; /* seconds since 1970 */
+	struct bytes seal_context; /* authenticated with the sealed password (GCM AAD) */
 };
 
 /* What CKA_* say of the imported key, read back from the token. */
@@ -65,21 +65,21 @@ struct key_attributes {
 struct certificate_facts {
 	struct bytes *chain; /* DER, leaf first, intermediates, no root */
 	size_t n_chain;
-	char **names;        /* rfc822Name of the leaf */
+	char **names; /* rfc822Name of the leaf */
 	size_t n_names;
 	char *subject, *issuer, *serial; /* RFC 4514 text; serial in hexadecimal */
-	char *fingerprint;               /* SHA-256 of the leaf, hexadecimal */
-	char *key_type;                  /* "RSA-2048", "EC-P256", "EC-P384" */
-	int64_t not_before, not_after;   /* of the chain: latest start, earliest end */
+	char *fingerprint; /* SHA-256 of the leaf, hexadecimal */
+	char *key_type; /* "RSA-2048", "EC-P256", "EC-P384" */
+	int64_t not_before, not_after; /* of the chain: latest start, earliest end */
 };
 
 struct import_result {
 	struct certificate_facts facts;
-	struct bytes key_id;              /* CKA_ID, 20 random octets */
-	char *rung;                       /* "unwrap-token-kek", "unwrap-host-kek", "rewrap", "create" */
+	struct bytes key_id; /* CKA_ID, 20 random octets */
+	char *rung; /* "unwrap-token-kek", "unwrap-host-kek", "rewrap", "create" */
 	struct key_attributes attributes;
-	struct bytes sealed_password;     /* opaque to everybody but inkan-hsm */
-	char **warnings;                  /* one line each */
+	struct bytes sealed_password; /* opaque to everybody but inkan-hsm */
+	char **warnings; /* one line each */
 	size_t n_warnings;
 };
 

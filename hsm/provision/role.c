@@ -162,7 +162,7 @@ static bool serve(const struct worker_start *start, const struct secret *pin, in
 		alarm(PROVISION_TASK_MAX_SECONDS);
 		msg = msg_of(buf_bytes(&payload));
 		run_task(&provision, task, &msg, console);
-		*exit_code = provision.connection.exit;
+		*exit_code = (int)provision.connection.exit;
 	}
 	buf_wipe_clear(&payload);
 	return good;

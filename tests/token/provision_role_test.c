@@ -434,6 +434,61 @@ static void a_key_is_imported_tested_and_deleted(void)
 	hsm_settings_clear(&settings);
 }
 
+/* RC2 needs OpenSSL's legacy provider, which must load in the confined process. */
+static void an_old_file_is_imported(void)
+{
+	struct import_result result = {0};
+	struct import_task task = import_task();
+	struct hsm_settings settings;
+	struct buf old = {0};
+	struct err err = {0};
+	struct role role;
+
+	pkcs12_make(&old,
+		    &(struct pkcs12_recipe){key, certificate, {ca.intermediate}, PASSWORD, "-legacy -keypbe PBE-SHA1-RC2-40"});
+	task.pkcs12 = buf_bytes(&old);
+	provisioning_fresh();
+	provisioning_settings(&settings);
+	role_start(&role, &settings, PROVISIONING_PIN);
+	if (CHECK_OK(provision_import(&role.call, &task, &result, &err), &err))
+		CHECK_TEXT(result.rung, "rewrap");
+	CHECK_INT(role_end(&role), WORKER_EXIT_OK);
+	import_result_clear(&result);
+	buf_clear(&old);
+	hsm_settings_clear(&settings);
+}
+
+/* SoftHSM fails when two log in at once: pkcs11.md §8. Each of them gets through. */
+static void many_at_once_all_get_through(void)
+{
+	struct role roles[6];
+	struct hsm_settings settings;
+	struct err err = {0};
+
+	provisioning_fresh();
+	provisioning_settings(&settings);
+	for (int round = 0; round < 5; round++) {
+		for (size_t i = 0; i < 6; i++) {
+			role_start(&roles[i], &settings, PROVISIONING_PIN);
+			CHECK_OK(frame_send(roles[i].call.fd, PROVISION_FRAME_DELETE, bytes_of("\0\0\0\1x", 5), -1,
+					    roles[i].call.deadline_ms, &err),
+				 &err);
+		}
+		for (size_t i = 0; i < 6; i++) {
+			struct buf payload = {0};
+			uint16_t type = 0;
+
+			test_case("round %d, role %zu", round, i);
+			CHECK_OK(frame_receive(roles[i].call.fd, &type, &payload, NULL, roles[i].call.deadline_ms, &err), &err);
+			if (!CHECK_INT(type, PROVISION_FRAME_RESULT) && payload.len > 5)
+				fprintf(stderr, "%s\n", buf_text(&payload) + 5);
+			CHECK_INT(role_end(&roles[i]), WORKER_EXIT_OK);
+			buf_clear(&payload);
+		}
+	}
+	hsm_settings_clear(&settings);
+}
+
 static void without_pin_nothing_is_changed(void)
 {
 	struct worker_certificates none = {0};
@@ -617,6 +672,8 @@ int main(void)
 	TEST(initialize_refuses_what_would_destroy_or_fail);
 	TEST(an_interrupted_initialize_can_be_repeated);
 	TEST(a_key_is_imported_tested_and_deleted);
+	TEST(an_old_file_is_imported);
+	TEST(many_at_once_all_get_through);
 	TEST(without_pin_nothing_is_changed);
 	TEST(an_empty_key_id_deletes_nothing);
 	TEST(a_key_that_nobody_hears_of_is_destroyed);

@@ -417,6 +417,22 @@ static void build_without_mac(struct buf *out)
 	finish(&made, 0, out);
 }
 
+/* OpenSSL 3.0 does not make one: the name of the algorithm is enough to be refused. */
+static void build_pbmac1(struct buf *out)
+{
+	PKCS12 *file = PKCS12_create("secret", NULL, ec, ec_certificate, NULL, 0, 0, 1, 1, 0);
+	const X509_ALGOR *algorithm = NULL;
+	unsigned char *der = NULL;
+	int len;
+
+	PKCS12_get0_mac(NULL, &algorithm, NULL, NULL, file);
+	X509_ALGOR_set0((X509_ALGOR *)algorithm, OBJ_nid2obj(NID_pbmac1), V_ASN1_NULL, NULL);
+	len = i2d_PKCS12(file, &der);
+	buf_put(out, der, len > 0 ? (size_t)len : 0);
+	OPENSSL_free(der);
+	PKCS12_free(file);
+}
+
 static const struct {
 	const char *name;
 	void (*build)(struct buf *out);
@@ -437,6 +453,8 @@ static const struct {
     {"two keys", build_two_keys, "secret", ERR_INVALID,
      "the PKCS#12 file holds 2 private keys: export one certificate with its key alone"},
     {"no MAC", build_without_mac, "secret", ERR_INVALID, "the PKCS#12 file has no MAC, so that its password cannot be checked"},
+    {"PBMAC1", build_pbmac1, "secret", ERR_INVALID,
+     "the file's MAC is PBMAC1 (RFC 9579), which is not supported: export it with another"},
 };
 
 static void others_are_refused_with_the_reason(void)
