@@ -156,11 +156,12 @@ token-tests: $(TOKEN_TESTS) ## build the token tests
 SCENARIOS := $(wildcard tests/scenario/*_test.py)
 
 check: ## run every test (as root it installs the packages that are missing)
-	@image/install-packages build run test
+	@image/install-packages build run test lint
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests
 	@$(MAKE) --no-print-directory check-installed
 
 check-installed: all unit-tests token-tests
-	@tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(CRASH_TESTS) $(SCENARIOS)
+	@BUILD=$(BUILD) tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(CRASH_TESTS) $(SCENARIOS) tests/lint
 
 check-unit: unit-tests ## run the unit tests alone
 	@tests/run $(UNIT_TESTS)
@@ -168,7 +169,7 @@ check-unit: unit-tests ## run the unit tests alone
 demo: ## show the main job end to end on SoftHSM
 	@image/install-packages build run test
 	@mkdir -p $(BUILD)
-	@$(MAKE) --no-print-directory all >$(BUILD)/demo.log 2>&1 || { cat $(BUILD)/demo.log; exit 1; }
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all >$(BUILD)/demo.log 2>&1 || { cat $(BUILD)/demo.log; exit 1; }
 	@tests/demo
 
 sanitize: ## unit and token tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -177,6 +178,27 @@ sanitize: ## unit and token tests under AddressSanitizer and UndefinedBehaviorSa
 
 sanitize-installed: unit-tests token-tests
 	@tests/run $(UNIT_TESTS) $(TOKEN_TESTS)
+
+# tests/fuzz/COMPONENT_SUBJECT_fuzz.c, libFuzzer; what a run finds is kept in $(BUILD)/fuzz/corpus.
+
+FUZZ_SECONDS ?= 60
+FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZERS      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SOURCES))
+
+define fuzz_rule
+$(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(1)): $(call object,$(1)) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
+	@mkdir -p $$(@D)
+	$$(call say,LD $$@)
+	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) -lcrypto -lcrypt -lpcre2-8
+endef
+$(foreach t,$(FUZZ_SOURCES),$(eval $(call fuzz_rule,$(t))))
+
+fuzz: ## run each fuzzer for FUZZ_SECONDS (60) with clang's sanitizers
+	@image/install-packages build lint
+	@$(MAKE) --no-print-directory -j"$$(nproc)" BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined OPTIMISE='-O1 -g' fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(BUILD)/fuzz
+
+fuzzers: $(FUZZERS)
 
 lint: ## clang without warnings, clang-format, cppcheck, man pages
 	@image/install-packages build run lint
@@ -189,9 +211,9 @@ install: all ## install below DESTDIR PREFIX
 	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8 provisioning/*/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
-.PHONY: all unit-tests token-tests check check-installed check-unit demo sanitize sanitize-installed lint install help clean
+.PHONY: all unit-tests token-tests check check-installed check-unit demo sanitize sanitize-installed fuzz fuzzers lint install help clean
