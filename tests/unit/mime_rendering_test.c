@@ -178,7 +178,12 @@ static const struct {
      "Content-MD5: x\r\nContent-Transfer-Encoding: 8bit\r\nFrom: a@b\r\nContent-Type: text/plain\r\n\r\ncaf\xc3\xa9 au lait, and "
      "so on\r\n",
      "From: a@b\r\n" FRAME_HEAD "Content-Transfer-Encoding: quoted-printable\r\nContent-Type: text/plain\r\n\r\ncaf=C3=A9 au "
-				"lait, and so on\r\n" FRAME_TAIL},
+     "lait, and so on\r\n" FRAME_TAIL},
+    {"a label without a line end", "From: a@b\r\nContent-Transfer-Encoding: 8bit",
+     "From: a@b\r\n" FRAME_HEAD
+     "Content-Transfer-Encoding: 7bit\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n" FRAME_TAIL},
+    {"a field with a blank before the colon, without a line end", "Content-ID : x",
+     FRAME_HEAD "Content-ID: x\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n" FRAME_TAIL},
     {"re-encoded as base64 at the end", "Content-Type: application/x\r\nContent-ID: <1@x>\r\n\r\n\xff\xfe",
      FRAME_HEAD
      "Content-Type: application/x\r\nContent-ID: <1@x>\r\nContent-Transfer-Encoding: base64\r\n\r\n//4=\r\n" FRAME_TAIL},

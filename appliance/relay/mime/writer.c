@@ -164,13 +164,17 @@ static bool write_range(struct writer *writer, uint64_t from, uint64_t to)
 	return from >= to || copy_original(writer, from, to);
 }
 
+/* A field that ends the message may lack its CRLF; a label that replaces it has one. */
 static bool write_field(struct writer *writer, const struct mime_field *field)
 {
-	struct bytes raw = mime_field_raw(writer->scan, field);
+	const struct mime_scan *scan = writer->scan;
+	struct bytes raw = mime_field_raw(scan, field);
+	size_t i = first_edit(scan, field->offset);
+	bool replaced = i < scan->n_edits && scan->edits[i].offset == field->offset && scan->edits[i].kind == MIME_EDIT_CTE;
 
 	if (!write_range(writer, field->offset, field->end))
 		return false;
-	return raw.data[raw.len - 1] == '\n' || write_new(writer, bytes_text("\r\n"));
+	return replaced || raw.data[raw.len - 1] == '\n' || write_new(writer, bytes_text("\r\n"));
 }
 
 /* The label of a body without one stands in front of the empty line. */
