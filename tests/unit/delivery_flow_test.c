@@ -251,14 +251,14 @@ static void a_next_hop_that_is_down_is_probed_and_drained_when_it_is_back(void)
 	sink->count_only = true;
 	sink_down(sink);
 	stage_configure(&stage);
-	post_many("default", 50);
-	CHECK(stage_settle(&stage, 50));
+	post_many("default", 1200);
+	CHECK(stage_settle(&stage, 1200));
 	CHECK_CONTAINS(stage_row(&stage, "b@example.net").reply, "the next hop is down: 127.0.0.1");
 	CHECK_CONTAINS(stage_row(&stage, "b@example.net").reply, "Connection refused");
 	CHECK(stage_row(&stage, "b@example.net").due > clock_wall_ms() + 30000);
 	CHECK(sink_up(sink));
 	CHECK(stage_drain(&stage));
-	CHECK_INT(sink->n_messages, 50);
+	CHECK_INT(sink->n_messages, 1200);
 	end();
 }
 

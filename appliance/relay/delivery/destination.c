@@ -176,15 +176,17 @@ static void tell_recovered(struct destination *destination)
 	destination->context->recovered(destination->context->arg);
 }
 
+/* After lost connections only an answered transaction counts. */
 static void take_reached(struct destination *destination, struct hop *hop)
 {
+	if (destination->lossy)
+		return;
 	if (hop->down_until > 0)
 		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->host), LOG_NUMBER("port", hop->port));
 	hop_reached(hop);
 	if (destination->window < DESTINATION_WINDOW_FIRST)
 		destination->window = DESTINATION_WINDOW_FIRST;
-	if (!destination->lossy)
-		tell_recovered(destination);
+	tell_recovered(destination);
 }
 
 /* ---- SMTP lanes ---- */
@@ -233,7 +235,7 @@ static void take_refusal(struct destination *destination, struct hop *hop, const
 
 static void take_loss(struct destination *destination, struct hop *hop, const struct err *why)
 {
-	if (++destination->losses < DESTINATION_LOSSES_MAX)
+	if (++destination->losses < DESTINATION_LOSSES_MAX && !destination->lossy)
 		return;
 	destination->losses = 0;
 	destination->lossy = true;
