@@ -259,7 +259,7 @@ static void wait_for_ballast(struct fixture *f, off_t size)
 	char *path = mem_format("%s/ballast", f->directory);
 	struct stat status = {0};
 
-	for (unsigned i = 0; i < 100 && (stat(path, &status) != 0 || status.st_size < size); i++)
+	for (unsigned i = 0; i < 300 && (stat(path, &status) != 0 || status.st_size < size); i++)
 		fixture_run_ms(f, 20);
 	CHECK_INT(status.st_size, size);
 	free(path);
@@ -325,8 +325,11 @@ static void fills_and_empties(struct fixture *f, const struct queue_settings *se
 	deliver_all(f, stored);
 	CHECK_INT(queue_count(f->queue).messages, 0);
 	CHECK(queue_health(f->queue) != QUEUE_FAILED);
-	fixture_run_ms(f, 1200);
 	test_case("new mail after it");
+	wait_for_ballast(f, (off_t)settings->ballast_bytes);
+	for (unsigned i = 0; i < 100 && queue_health(f->queue) != QUEUE_OK; i++)
+		fixture_run_ms(f, 50);
+	CHECK_INT(queue_health(f->queue), QUEUE_OK);
 	CHECK(fixture_store(f, 30000, 1) != 0);
 	fixture_close(f);
 	CHECK_OK(fixture_open_with(f, settings), &f->err);

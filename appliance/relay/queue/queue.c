@@ -108,7 +108,7 @@ static void done_ballast(void *arg)
 static void keep_ballast(struct queue *queue)
 {
 	if (queue->ballast_running || queue->closing || queue->space.ballast || queue->space.ballast_bytes == 0 ||
-	    queue_health(queue) != QUEUE_OK)
+	    queue_health(queue) == QUEUE_FAILED)
 		return;
 	queue->ballast_running = true;
 	queue_hold(queue);

@@ -32,7 +32,7 @@ static enum space_level classify(const struct space *space)
 {
 	uint64_t available = free_bytes(space), limit = space->limit;
 
-	if (available < limit / 2)
+	if (available < limit / 2 || space->ballast_released)
 		return SPACE_EXHAUSTED;
 	return available < limit || space->few_inodes ? SPACE_LOW : SPACE_OK;
 }
@@ -73,7 +73,7 @@ bool space_admits(const struct space *space, uint64_t octets)
 {
 	uint64_t available = free_bytes(space), floor = space->limit / 2;
 
-	return available >= floor && available - floor >= octets;
+	return !space->ballast_released && available >= floor && available - floor >= octets;
 }
 
 /* ---- ballast ---- */
@@ -117,17 +117,28 @@ static bool write_ballast(const struct space *space, const _Atomic bool *stop)
 	return written;
 }
 
+/* Twice its size must be free: what has just been given back is needed, and must not be taken again at once. */
+static bool has_room_for_ballast(const struct space *space)
+{
+	return free_bytes(space) > space->limit + 2 * space->ballast_bytes;
+}
+
 void space_keep_ballast(struct space *space, const _Atomic bool *stop)
 {
 	if (space->ballast_bytes == 0 || space->ballast)
 		return;
-	if (!has_ballast(space) && free_bytes(space) > space->limit + space->ballast_bytes && !write_ballast(space, stop))
+	if (!has_ballast(space) && (!has_room_for_ballast(space) || !write_ballast(space, stop)))
 		return;
 	space->ballast = has_ballast(space);
+	if (space->ballast)
+		space->ballast_released = false;
 }
 
 void space_release_ballast(struct space *space)
 {
-	if (unlinkat(space->directory_fd, "ballast", 0) == 0)
-		space->ballast = false;
+	if (space->ballast_bytes == 0)
+		return;
+	space->ballast_released = true;
+	space->ballast = false;
+	unlinkat(space->directory_fd, "ballast", 0);
 }

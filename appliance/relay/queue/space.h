@@ -12,7 +12,8 @@
 enum space_level {
 	SPACE_OK,
 	SPACE_LOW, /* below the limit: no new transactions (QUEUE_FULL), those that run may finish */
-	SPACE_EXHAUSTED /* below half of it: large bodies and commits are refused too, results still go through */
+	SPACE_EXHAUSTED /* below half of it, or the ballast had to be released: large bodies and commits are refused too, results
+			   still go through */
 };
 
 struct space {
@@ -23,6 +24,7 @@ struct space {
 	_Atomic uint64_t limit;
 	_Atomic bool few_inodes;
 	_Atomic int level; /* of the last measurement */
+	_Atomic bool ballast_released; /* no new mail until it is back */
 	_Atomic bool ballast; /* the file is there */
 };
 

@@ -206,15 +206,18 @@ static void run_claims(struct queue *queue, struct request_list *claims, struct 
 	}
 }
 
+/*
+ * A WAL that finds no room in the database must not grow further: new mail is refused until it does. The ballast stays for
+ * the results.
+ */
 static void checkpoint(struct queue *queue)
 {
+	struct storekeeper *keeper = &queue->keeper;
 	struct err err;
+	bool copied = database_checkpoint(keeper->database, false, &err);
 
-	if (database_checkpoint(queue->keeper.database, false, &err))
-		return;
-	if (err.code == ERR_LIMIT)
-		space_release_ballast(&queue->space);
-	else
+	keeper->starved = !copied && err.code == ERR_LIMIT;
+	if (!copied && !keeper->starved)
 		storekeeper_fail(queue, &err);
 }
 

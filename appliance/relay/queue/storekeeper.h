@@ -66,6 +66,7 @@ struct storekeeper {
 	int64_t tick_ms;
 	bool worked; /* since the last tick */
 	bool due; /* tell the owner */
+	bool starved; /* the last checkpoint found the disk full */
 	struct buf files_to_remove; /* uint64_t: of messages that are gone */
 };
 

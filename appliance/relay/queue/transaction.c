@@ -226,6 +226,16 @@ static enum outcome run_without_commits(struct transaction *transaction, struct 
 	return attempt(transaction, NULL, reports, sets, err);
 }
 
+static enum outcome attempt_group(struct transaction *transaction, const struct request_list *commits,
+				  const struct request_list *reports, const struct request_list *sets, struct err *err)
+{
+	if (commits->count > 0 && transaction->keeper->starved) {
+		err_set(err, ERR_LIMIT, "queue.db: no room to copy the log");
+		return FULL;
+	}
+	return attempt(transaction, commits, reports, sets, err);
+}
+
 bool transaction_run_group(struct queue *queue, struct request_list *commits, struct request_list *reports,
 			   struct request_list *sets, struct request_list *finished, struct err *err)
 {
@@ -233,7 +243,7 @@ bool transaction_run_group(struct queue *queue, struct request_list *commits, st
 	enum outcome outcome;
 
 	transaction_reset(&transaction);
-	outcome = attempt(&transaction, commits, reports, sets, err);
+	outcome = attempt_group(&transaction, commits, reports, sets, err);
 	if (outcome == FULL || outcome == BUSY) {
 		answer_commits(commits, outcome, err, finished);
 		outcome = run_without_commits(&transaction, reports, sets, err);
