@@ -149,8 +149,7 @@ void signer_set_locked(struct signer *signer, bool locked, const char *why)
 	signer->locked = locked;
 	free(signer->locked_text);
 	signer->locked_text = mem_string(why != NULL ? why : "");
-	TAILQ_FOREACH(request, &signer->waiting, link)
-	{
+	for (request = TAILQ_FIRST(&signer->waiting); request != NULL; request = TAILQ_NEXT(request, link)) {
 		if (locked)
 			wake_in(request, 0);
 	}
@@ -180,8 +179,7 @@ void signer_cancel(struct signer *signer, uint64_t id)
 {
 	struct request *request;
 
-	TAILQ_FOREACH(request, &signer->requests, every)
-	{
+	for (request = TAILQ_FIRST(&signer->requests); request != NULL; request = TAILQ_NEXT(request, every)) {
 		if (request->wire.id == id) {
 			request_free(request);
 			workers_hand_out(signer);
@@ -196,13 +194,11 @@ struct signer_state signer_state(const struct signer *signer)
 	const struct worker *worker;
 	const struct request *request;
 
-	TAILQ_FOREACH(worker, &signer->workers, link)
-	{
+	for (worker = TAILQ_FIRST(&signer->workers); worker != NULL; worker = TAILQ_NEXT(worker, link)) {
 		state.workers++;
 		state.threads += worker->threads;
 	}
-	TAILQ_FOREACH(request, &signer->requests, every)
-	{
+	for (request = TAILQ_FIRST(&signer->requests); request != NULL; request = TAILQ_NEXT(request, every)) {
 		if (LIST_EMPTY(&request->assignments))
 			state.waiting++;
 		else

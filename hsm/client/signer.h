@@ -13,10 +13,10 @@ struct event_base;
 
 enum signer_outcome {
 	SIGNER_SIGNED,
-	SIGNER_LOCKED,      /* no PIN: 451 4.3.0 Signing is locked */
+	SIGNER_LOCKED, /* no PIN: 451 4.3.0 Signing is locked */
 	SIGNER_UNAVAILABLE, /* no worker could do it before the deadline, and none is running */
-	SIGNER_DEADLINE,    /* workers are running, the deadline passed */
-	SIGNER_FAILED       /* the certificate or request is at fault; text says why */
+	SIGNER_DEADLINE, /* workers are running, the deadline passed */
+	SIGNER_FAILED /* the certificate or request is at fault; text says why */
 };
 
 /* `cms` (SIGNER_SIGNED) and `text` are valid until return. Never called from within signer_request. */
@@ -36,10 +36,10 @@ uint64_t signer_request(struct signer *signer, const struct sign_request *reques
 void signer_cancel(struct signer *signer, uint64_t id); /* no callback follows; an unknown id is ignored */
 
 struct signer_state {
-	unsigned workers;       /* connected */
-	unsigned threads;       /* of them all */
-	unsigned waiting;       /* requests without a worker */
-	unsigned running;       /* requests at a worker */
+	unsigned workers; /* connected */
+	unsigned threads; /* of them all */
+	unsigned waiting; /* requests without a worker */
+	unsigned running; /* requests at a worker */
 	uint64_t signed_total;
 	uint64_t failed_total;
 	uint64_t resubmitted_total;

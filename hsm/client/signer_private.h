@@ -28,7 +28,7 @@ struct worker {
 	unsigned threads;
 	bool suspect; /* failed or seemed stuck, and has signed nothing since */
 	unsigned load;
-	TAILQ_HEAD(, assignment) assignments;
+	TAILQ_HEAD(assignment_queue, assignment) assignments;
 };
 
 struct assignment {
@@ -42,7 +42,7 @@ struct assignment {
 struct request {
 	TAILQ_ENTRY(request) link; /* of signer->waiting */
 	TAILQ_ENTRY(request) every; /* of signer->requests */
-	LIST_HEAD(, assignment) assignments;
+	LIST_HEAD(assignment_list, assignment) assignments;
 	struct signer *signer;
 	struct sign_request wire;
 	int64_t asked_ms;
@@ -60,7 +60,7 @@ TAILQ_HEAD(request_queue, request);
 
 struct signer {
 	struct event_base *base;
-	TAILQ_HEAD(, worker) workers;
+	TAILQ_HEAD(worker_queue, worker) workers;
 	struct request_queue waiting;
 	struct request_queue requests;
 	bool locked;

@@ -8,8 +8,7 @@ static bool worker_has(const struct worker *worker, const struct request *reques
 {
 	const struct assignment *assignment;
 
-	LIST_FOREACH(assignment, &request->assignments, same)
-	{
+	for (assignment = LIST_FIRST(&request->assignments); assignment != NULL; assignment = LIST_NEXT(assignment, same)) {
 		if (assignment->worker == worker)
 			return true;
 	}
@@ -31,8 +30,7 @@ static bool another_is_sound(const struct worker *worker)
 {
 	const struct worker *other;
 
-	TAILQ_FOREACH(other, &worker->signer->workers, link)
-	{
+	for (other = TAILQ_FIRST(&worker->signer->workers); other != NULL; other = TAILQ_NEXT(other, link)) {
 		if (other != worker && !other->suspect)
 			return true;
 	}
@@ -52,8 +50,7 @@ static struct worker *pick(struct signer *signer, const struct request *request)
 {
 	struct worker *worker, *best = NULL;
 
-	TAILQ_FOREACH(worker, &signer->workers, link)
-	{
+	for (worker = TAILQ_FIRST(&signer->workers); worker != NULL; worker = TAILQ_NEXT(worker, link)) {
 		if (!worker_has_room(worker) || worker_has(worker, request))
 			continue;
 		if (worker_failed_it(worker, request) && another_is_sound(worker))
@@ -96,8 +93,7 @@ static bool any_room(const struct signer *signer)
 {
 	const struct worker *worker;
 
-	TAILQ_FOREACH(worker, &signer->workers, link)
-	{
+	for (worker = TAILQ_FIRST(&signer->workers); worker != NULL; worker = TAILQ_NEXT(worker, link)) {
 		if (worker_has_room(worker))
 			return true;
 	}
@@ -127,8 +123,7 @@ bool workers_hand_to_another(struct request *request)
 	struct assignment *assignment;
 	struct worker *worker;
 
-	LIST_FOREACH(assignment, &request->assignments, same)
-	{
+	for (assignment = LIST_FIRST(&request->assignments); assignment != NULL; assignment = LIST_NEXT(assignment, same)) {
 		assignment->worker->suspect = true;
 	}
 	worker = pick(request->signer, request);
@@ -167,8 +162,7 @@ static struct request *take_answered(struct worker *worker, uint64_t id)
 	struct assignment *assignment;
 	struct request *request = NULL;
 
-	TAILQ_FOREACH(assignment, &worker->assignments, link)
-	{
+	for (assignment = TAILQ_FIRST(&worker->assignments); assignment != NULL; assignment = TAILQ_NEXT(assignment, link)) {
 		if (assignment->id == id)
 			break;
 	}
@@ -280,8 +274,7 @@ static struct worker *find_worker(struct signer *signer, unsigned number)
 {
 	struct worker *worker;
 
-	TAILQ_FOREACH(worker, &signer->workers, link)
-	{
+	for (worker = TAILQ_FIRST(&signer->workers); worker != NULL; worker = TAILQ_NEXT(worker, link)) {
 		if (worker->number == number)
 			return worker;
 	}

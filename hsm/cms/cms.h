@@ -27,9 +27,9 @@ EVP_PKEY *cms_identity_key(const struct cms_identity *identity); /* the public k
 
 struct cms_content {
 	enum sign_digest algorithm; /* of the content, and of the signature */
-	struct bytes digest;        /* sign_digest_bytes(algorithm) octets */
-	int64_t signing_time;       /* seconds since 1970, 0: no such attribute */
-	bool pss;                   /* RSASSA-PSS instead of PKCS #1 v1.5; an EC key cannot */
+	struct bytes digest; /* sign_digest_bytes(algorithm) octets */
+	int64_t signing_time; /* seconds since 1970, 0: no such attribute */
+	bool pss; /* RSASSA-PSS instead of PKCS #1 v1.5; an EC key cannot */
 };
 
 /* Appends the signature of `digest`: RSA octets, or DER ECDSA-Sig-Value. Its *err is handed through. */

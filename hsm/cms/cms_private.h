@@ -8,12 +8,12 @@
 
 struct cms_identity {
 	X509 *leaf;
-	STACK_OF(X509) *intermediates;
+	STACK_OF(X509) * intermediates;
 	EVP_PKEY *key;
 	bool rsa;
 	/* As they are in every SignedData of this identity: */
 	struct buf issuer_and_serial; /* IssuerAndSerialNumber */
-	struct buf certificates;      /* the values of the SET OF, in the order of DER */
+	struct buf certificates; /* the values of the SET OF, in the order of DER */
 };
 
 const EVP_MD *cms_digest(enum sign_digest algorithm);

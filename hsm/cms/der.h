@@ -19,10 +19,10 @@ struct der {
 };
 
 struct der der_of(struct bytes octets);
-struct der der_enter(struct der *der, enum der_tag tag);   /* the next value must have that tag: its contents */
+struct der der_enter(struct der *der, enum der_tag tag); /* the next value must have that tag: its contents */
 struct bytes der_octets(struct der *der, enum der_tag tag); /* the same as octets */
-struct bytes der_whole(struct der *der, enum der_tag tag);  /* with tag and length */
-bool der_is(struct der *der, struct bytes encoding);        /* the next octets are exactly these, and are taken */
-bool der_end(const struct der *der);                        /* no fault, and nothing left over */
+struct bytes der_whole(struct der *der, enum der_tag tag); /* with tag and length */
+bool der_is(struct der *der, struct bytes encoding); /* the next octets are exactly these, and are taken */
+bool der_end(const struct der *der); /* no fault, and nothing left over */
 
 #endif

@@ -11,26 +11,26 @@
 
 enum sign_frame {
 	SIGN_FRAME_REQUEST = 1, /* struct sign_request */
-	SIGN_FRAME_CANCEL = 2,  /* u64 id; a late RESULT may still come */
-	SIGN_FRAME_RESULT = 3,  /* struct sign_result */
-	SIGN_FRAME_FAILURE = 4  /* struct sign_failure */
+	SIGN_FRAME_CANCEL = 2, /* u64 id; a late RESULT may still come */
+	SIGN_FRAME_RESULT = 3, /* struct sign_result */
+	SIGN_FRAME_FAILURE = 4 /* struct sign_failure */
 };
 
 enum sign_digest { SIGN_SHA256 = 1, SIGN_SHA384 = 2, SIGN_SHA512 = 3 };
 
 #define SIGN_DIGEST_MAX_BYTES 64
 
-size_t sign_digest_bytes(enum sign_digest digest);       /* 32, 48, 64; 0 for a value that is none of them */
+size_t sign_digest_bytes(enum sign_digest digest); /* 32, 48, 64; 0 for a value that is none of them */
 const char *sign_digest_micalg(enum sign_digest digest); /* "sha-256": RFC 8551 §3.5.3.2 */
 
 struct sign_request {
-	uint64_t id;          /* chosen by the relay, unique on its connection */
+	uint64_t id; /* chosen by the relay, unique on its connection */
 	uint64_t certificate; /* id in the applied snapshot */
 	enum sign_digest algorithm;
 	uint8_t digest[SIGN_DIGEST_MAX_BYTES]; /* of the signed octets; sign_digest_bytes() of them count */
-	int64_t signing_time;                  /* seconds since 1970, 0: leave the attribute out */
-	bool pss;                              /* RSASSA-PSS, salt = digest length */
-	uint32_t budget_ms;                    /* the worker may drop the request after so long */
+	int64_t signing_time; /* seconds since 1970, 0: leave the attribute out */
+	bool pss; /* RSASSA-PSS, salt = digest length */
+	uint32_t budget_ms; /* the worker may drop the request after so long */
 };
 
 struct sign_result {
@@ -40,10 +40,10 @@ struct sign_result {
 
 /* What the relay may do about a failure. */
 enum sign_failure_class {
-	SIGN_FAIL_RETRY = 1,       /* this worker could not; another may */
+	SIGN_FAIL_RETRY = 1, /* this worker could not; another may */
 	SIGN_FAIL_CERTIFICATE = 2, /* no such certificate, or its key is not on the token */
-	SIGN_FAIL_REQUEST = 3,     /* malformed or not allowed: no retry */
-	SIGN_FAIL_CANCELLED = 4    /* cancelled, or its budget passed */
+	SIGN_FAIL_REQUEST = 3, /* malformed or not allowed: no retry */
+	SIGN_FAIL_CANCELLED = 4 /* cancelled, or its budget passed */
 };
 
 struct sign_failure {

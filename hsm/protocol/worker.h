@@ -16,42 +16,42 @@
 #define CHILD_CONTROL_FD 3 /* inherited by every child of inkand */
 
 enum worker_frame {
-	WORKER_FRAME_START = 1,        /* struct worker_start; to role provision with a descriptor */
-	WORKER_FRAME_CHANNEL = 2,      /* empty, with the descriptor of a sign.h connection; replaces the earlier one */
+	WORKER_FRAME_START = 1, /* struct worker_start; to role provision with a descriptor */
+	WORKER_FRAME_CHANNEL = 2, /* empty, with the descriptor of a sign.h connection; replaces the earlier one */
 	WORKER_FRAME_CERTIFICATES = 3, /* list of struct worker_certificate: replaces the list */
-	WORKER_FRAME_STOP = 4,         /* finish running signatures, then exit 0 */
-	WORKER_FRAME_READY = 5,        /* struct worker_ready */
-	WORKER_FRAME_FAILED = 6        /* struct worker_failed; the worker exits right after */
+	WORKER_FRAME_STOP = 4, /* finish running signatures, then exit 0 */
+	WORKER_FRAME_READY = 5, /* struct worker_ready */
+	WORKER_FRAME_FAILED = 6 /* struct worker_failed; the worker exits right after */
 };
 
 /* Exit codes of inkan-hsm, so that inkand knows the class even when FAILED was lost. */
 enum worker_exit {
 	WORKER_EXIT_OK = 0,
 	WORKER_EXIT_USAGE = 2,
-	WORKER_EXIT_MODULE = 10,      /* the module cannot be loaded or initialised: retried with back-off */
+	WORKER_EXIT_MODULE = 10, /* the module cannot be loaded or initialised: retried with back-off */
 	WORKER_EXIT_TOKEN_ABSENT = 11, /* no token of that label: retried with back-off */
-	WORKER_EXIT_PIN_REJECTED = 12, /* CKR_PIN_*: never tried again until an operator acts */
-	WORKER_EXIT_TOKEN_FAULT = 13,  /* lost or failing while running: retried with back-off */
+	WORKER_EXIT_PIN_REJECTED = 12, /* by the token itself: never tried again until an operator acts */
+	WORKER_EXIT_TOKEN_FAULT = 13, /* lost or failing while running: retried with back-off */
 	WORKER_EXIT_INTERNAL = 70
 };
 
 /* The settings that the HSM program needs (`set hsm …`). */
 struct hsm_settings {
-	char *module;             /* path of the PKCS#11 module */
-	char *token;              /* token label */
-	char *backend;            /* "engine" or "cryptoki" */
-	uint32_t threads;         /* signing threads of one worker, 1..64 (engine: at most 16) */
-	char *import_minimum;     /* "unwrap", "rewrap" or "create" */
-	char **environment;       /* "NAME=VALUE", for the module; set before it is loaded */
+	char *module; /* path of the PKCS#11 module */
+	char *token; /* token label */
+	char *backend; /* "engine" or "cryptoki" */
+	uint32_t threads; /* signing threads of one worker, 1..64 (engine: at most 16) */
+	char *import_minimum; /* "unwrap", "rewrap" or "create" */
+	char **environment; /* "NAME=VALUE", for the module; set before it is loaded */
 	size_t n_environment;
-	char **writable;          /* directories the module may write in (Landlock) */
+	char **writable; /* directories the module may write in (Landlock) */
 	size_t n_writable;
 };
 
 struct worker_certificate {
 	uint64_t id;
-	struct bytes key_id;  /* CKA_ID of the private key */
-	struct bytes *chain;  /* DER, leaf first, no root */
+	struct bytes key_id; /* CKA_ID of the private key */
+	struct bytes *chain; /* DER, leaf first, no root */
 	size_t n_chain;
 };
 
@@ -69,7 +69,7 @@ struct worker_start {
 };
 
 struct worker_ready {
-	char *token;   /* label */
+	char *token; /* label */
 	char *model;
 	char *serial;
 	char *firmware; /* "2.6" */

@@ -38,7 +38,7 @@ struct jobs {
 	struct channel *relay; /* NULL: not connected */
 	jobs_fatal *fatal;
 	void *arg;
-	TAILQ_HEAD(, job) open;
+	TAILQ_HEAD(job_queue, job) open;
 	unsigned n_open;
 	struct event *watch;
 	atomic_bool stopping;
@@ -208,8 +208,7 @@ static void on_cancel(struct jobs *jobs, struct msg *msg)
 	uint64_t id = msg_get_u64(msg);
 	struct job *job;
 
-	TAILQ_FOREACH(job, &jobs->open, link)
-	{
+	for (job = TAILQ_FIRST(&jobs->open); job != NULL; job = TAILQ_NEXT(job, link)) {
 		if (job->request.id == id && job->asked_by == jobs->relay)
 			atomic_store(&job->dropped, true);
 	}
@@ -219,8 +218,7 @@ static void drop_relay(struct jobs *jobs)
 {
 	struct job *job;
 
-	TAILQ_FOREACH(job, &jobs->open, link)
-	{
+	for (job = TAILQ_FIRST(&jobs->open); job != NULL; job = TAILQ_NEXT(job, link)) {
 		atomic_store(&job->dropped, true);
 		job->asked_by = NULL;
 	}
@@ -284,8 +282,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	TAILQ_FOREACH(job, &jobs->open, link)
-	{
+	for (job = TAILQ_FIRST(&jobs->open); job != NULL; job = TAILQ_NEXT(job, link)) {
 		if (is_stuck(job, now))
 			jobs->fatal(TOKEN_FAULT_MODULE, "a signature is stuck in the PKCS#11 module", jobs->arg);
 	}

@@ -7,10 +7,10 @@
 
 #include "hsm/sign/keyring.h"
 
-#define JOBS_MAX 1024             /* open requests; the relay keeps to a small multiple of the threads */
-#define JOBS_STUCK_LEAST_MS 5000  /* a signature that takes longer than its whole budget, within these bounds, is stuck */
+#define JOBS_MAX 1024 /* open requests; the relay keeps to a small multiple of the threads */
+#define JOBS_STUCK_LEAST_MS 5000 /* a signature that takes longer than its whole budget, within these bounds, is stuck */
 #define JOBS_STUCK_MOST_MS 30000
-#define JOBS_FAULTS_IN_A_ROW 8    /* operations that failed with none between them that worked */
+#define JOBS_FAULTS_IN_A_ROW 8 /* operations that failed with none between them that worked */
 
 struct jobs;
 struct pool;

@@ -5,7 +5,7 @@
 #include "hsm/protocol/worker.h"
 #include "hsm/token/token.h"
 
-#define START_WAIT_MS 60000  /* for START, after exec */
+#define START_WAIT_MS 60000 /* for START, after exec */
 #define REPORT_WAIT_MS 2000 /* for inkand to take READY or FAILED */
 
 /*

@@ -9,7 +9,7 @@
 #include "hsm/sign/jobs.h"
 
 #define UPKEEP_CHECK_MS 10000 /* of quiet, between two questions */
-#define UPKEEP_REST 4         /* after a load the loader rests so many times as long as it took */
+#define UPKEEP_REST 4 /* after a load the loader rests so many times as long as it took */
 
 struct upkeep;
 

@@ -1,6 +1,7 @@
 /*
  * A back end of token.h, for hsm/token alone. `state` is what open made. open is given what a look at
- * the token has shown; whether the PIN may be tried has been decided. load and free are never called at once, sign and check by many threads.
+ * the token has shown; whether the PIN may be tried has been decided. load and free are never called at once, sign and check by
+ * many threads.
  */
 #ifndef INKAN_HSM_TOKEN_BACKEND_H
 #define INKAN_HSM_TOKEN_BACKEND_H
@@ -29,7 +30,7 @@ extern const struct token_backend token_backend_engine;
 bool token_fail(enum token_fault *fault, struct err *err, unsigned long rv, const char *call);
 
 /* Sets both. Returns false. */
-bool token_fault_set(enum token_fault *fault, enum token_fault value, struct err *err, enum err_code code, const char *format, ...)
-    PRINTF_LIKE(5, 6);
+bool token_fault_set(enum token_fault *fault, enum token_fault value, struct err *err, enum err_code code, const char *format,
+		     ...) PRINTF_LIKE(5, 6);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "hsm/token/cryptoki.h"
 
-#define SESSIONS_MAX 64     /* threads of one worker */
+#define SESSIONS_MAX 64 /* threads of one worker */
 #define INDEXED_ID_BYTES 64 /* keys with a longer CKA_ID are searched for singly */
 
 struct indexed {

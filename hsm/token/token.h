@@ -21,19 +21,19 @@ struct token_key;
 /* What is wrong, for whoever must act; the text in *err names the call and the token's own code. */
 enum token_fault {
 	TOKEN_FAULT_NONE = 0,
-	TOKEN_FAULT_RETRY,    /* this operation failed; the next one, or another process, may succeed */
-	TOKEN_FAULT_MODULE,   /* the module or the token is lost for this process: end it and start afresh */
-	TOKEN_FAULT_ABSENT,   /* no token of that label */
-	TOKEN_FAULT_PIN,      /* rejected, missing, or trying it could lock the token: until an operator acts */
-	TOKEN_FAULT_KEY,      /* the token holds no such key */
+	TOKEN_FAULT_RETRY, /* this operation failed; the next one, or another process, may succeed */
+	TOKEN_FAULT_MODULE, /* the module or the token is lost for this process: end it and start afresh */
+	TOKEN_FAULT_ABSENT, /* no token of that label */
+	TOKEN_FAULT_PIN, /* rejected, missing, or trying it could lock the token: until an operator acts */
+	TOKEN_FAULT_KEY, /* the token holds no such key */
 	TOKEN_FAULT_MECHANISM /* the token does not do that operation with that key */
 };
 
 struct token_place {
 	const char *backend; /* "engine" or "cryptoki" */
-	const char *module;  /* path */
+	const char *module; /* path */
 	const char *label;
-	unsigned threads;    /* that will sign at once, from 1 */
+	unsigned threads; /* that will sign at once, from 1 */
 };
 
 /* The most threads that a back end can serve; 0 for a name that this build does not know. */

@@ -16,7 +16,7 @@ const char *softhsm_module(void); /* $SOFTHSM2_MODULE or Debian's */
 
 struct softhsm_key {
 	const char *type; /* of test_key() */
-	EVP_PKEY *key;    /* the software twin of what is on the token */
+	EVP_PKEY *key; /* the software twin of what is on the token */
 	X509 *certificate;
 	struct buf der, issuer_der; /* the certificate and its intermediate */
 	uint8_t id[4];

@@ -16,10 +16,10 @@ struct test_worker {
 
 struct test_start {
 	const char *backend; /* NULL: engine */
-	const char *module;  /* NULL: SoftHSM */
-	const char *label;   /* NULL: SOFTHSM_LABEL */
-	const char *pin;     /* NULL: SOFTHSM_PIN; "" is none */
-	unsigned threads;    /* 0: 4 */
+	const char *module; /* NULL: SoftHSM */
+	const char *label; /* NULL: SOFTHSM_LABEL */
+	const char *pin; /* NULL: SOFTHSM_PIN; "" is none */
+	unsigned threads; /* 0: 4 */
 	char *environment[8]; /* beside SOFTHSM2_CONF; NULL ends it */
 	const struct worker_certificates *certificates; /* NULL: test_certificates() */
 };
@@ -30,11 +30,11 @@ const struct worker_certificates *test_certificates(void);
 /* Starts the program of this build and sends START. */
 void worker_spawn(struct test_worker *worker, const struct test_start *start);
 bool worker_wait_ready(struct test_worker *worker, struct worker_ready *ready); /* false: it said FAILED, or died */
-void worker_connect(struct test_worker *worker);  /* CHANNEL, a new one each time */
+void worker_connect(struct test_worker *worker); /* CHANNEL, a new one each time */
 int worker_pass_channel(struct test_worker *worker); /* the same, but the relay's end is the caller's */
 void worker_send(struct test_worker *worker, uint16_t type, struct bytes payload);
 int worker_exit_status(struct test_worker *worker); /* waits for its end; -1: by a signal, or not in time */
-void worker_end(struct test_worker *worker);        /* kills it where it still runs, and closes */
+void worker_end(struct test_worker *worker); /* kills it where it still runs, and closes */
 
 /* As the relay: digest of worker_content, SHA-256. */
 extern const char worker_content[];

@@ -22,7 +22,7 @@ void test_ca_clear(struct test_ca *ca);
 /* A certificate of `key` for `address`, valid now, issued by the intermediate. */
 X509 *test_certificate(const struct test_ca *ca, EVP_PKEY *key, const char *address);
 
-void test_put_der(struct buf *out, X509 *certificate);                /* appended */
+void test_put_der(struct buf *out, X509 *certificate); /* appended */
 bool test_write_pem(const char *path, X509 *certificate);
 bool test_write_private_pem(const char *path, EVP_PKEY *key); /* PKCS #8, not encrypted */
 
