@@ -83,6 +83,29 @@ def a_token_that_is_there_is_used_as_it_is():
             contains([61301, *named_users()], owner(box.processes("inkan-relay")[0]))
 
 
+@test
+def a_pin_file_unlocks_signing_and_a_wrong_one_is_tried_once():
+    with token_with_module() as module, directory() as path, \
+            Sandbox("--module", module, "--token", "mine", "--pin", PIN) as box:
+        right, wrong = pathlib.Path(path, "right"), pathlib.Path(path, "wrong")
+        right.write_text(PIN + "\n")
+        wrong.write_text("0000\n")
+
+        def reply():
+            return send(box.port, "sender@example.com", ["dave@example.net"], MAIL)[1]
+
+        box.console("hsm logout")
+        equal(reply(), "451 4.3.0 Signing is locked")
+        box.configure(f"set hsm pin-source file:{wrong}")
+        wait_until(lambda: "rejected" in box.console("show hsm"), 10, "the wrong PIN is rejected")
+        time.sleep(3)
+        log = pathlib.Path(box.box, "inkand.log").read_text()
+        equal(log.count("login.rejected"), 1, "logins that the token rejected")
+        equal(reply(), "451 4.3.0 Signing is locked")
+        box.configure(f"set hsm pin-source file:{right}")
+        wait_until(lambda: reply().startswith("250 "), 10, "signing with the PIN of the file")
+
+
 def named_users():
     shown = subprocess.run(["id", "-u", "inkan-relay"], capture_output=True, text=True)
     return [int(shown.stdout)] if shown.returncode == 0 else []
