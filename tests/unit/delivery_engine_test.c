@@ -1,10 +1,6 @@
 /* The engine against a scriptable server, with the real queue: what arrives, what stays queued, what is bounced. */
-#include <dirent.h>
-#include <event2/event.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/relay/mime/rendering.h"
@@ -175,7 +171,7 @@ static void streams_a_large_message_to_a_slow_server(void)
 static bool damage_file(void)
 {
 	char *command = mem_format(
-	    "f=$(find %s/spool -type f) && test -n \"$f\" && printf X | dd of=\"$f\" bs=1 seek=1000000 conv=notrunc 2>&1",
+	    "f=$(find %s/spool -type f) && test -n \"$f\" && printf X | dd of=\"$f\" bs=1 seek=1000000 conv=notrunc status=none",
 	    stage.directory);
 	bool damaged = system(command) == 0;
 

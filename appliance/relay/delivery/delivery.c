@@ -10,32 +10,23 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/delivery_private.h"
-#include "appliance/relay/delivery/destination.h"
 #include "appliance/relay/delivery/maildir.h"
 #include "appliance/relay/delivery/reporter.h"
 #include "appliance/relay/delivery/resolver.h"
+#include "appliance/relay/delivery/routes.h"
 
 #define CLAIM_RECIPIENTS 256 /* in one claim */
 #define HAND_LOW_RECIPIENTS 512 /* below it the next claim is made */
-#define WAITING_ALL_RECIPIENTS 8192 /* shared among the destinations, */
-#define WAITING_MIN_RECIPIENTS 128 /* but for each at least so many */
-#define WAITING_MAX_RECIPIENTS 1024 /* and at most */
 #define POSTPONE_STEP_MS 2000 /* between the lots that a slow destination is given later */
 #define POSTPONE_MAX_MS 600000
 #define CROWDED_WAIT_MS 1000 /* claims while something is slow */
 #define CLAIM_WAIT_MIN_MS 20
 #define CLAIM_WAIT_MAX_MS 60000 /* the due event is only a hint */
 #define CLAIM_RETRY_MS 1000 /* after a claim that failed */
-
-struct route {
-	struct destination *destination;
-	size_t postponed; /* since it last had room */
-};
 
 /* Outlives the delivery when that is freed during a claim. */
 struct claim_request {
@@ -49,8 +40,7 @@ struct delivery {
 	char *helo;
 	struct destination_context context;
 	struct reporter *reporter;
-	struct route **routes;
-	size_t n_routes;
+	struct routes routes;
 	struct claim_request *claiming; /* NULL: no claim is under way */
 	size_t in_hand; /* recipients claimed and not reported */
 	bool hungry; /* there may be more to claim */
@@ -64,60 +54,6 @@ struct delivery {
 };
 
 static void claim_more(struct delivery *delivery);
-
-/* ---- Routes ---- */
-
-static struct route *find_route(const struct delivery *delivery, const struct config_server *server)
-{
-	if (server == NULL || server->n_next_hops == 0)
-		return NULL;
-	for (size_t i = 0; i < delivery->n_routes; i++) {
-		if (destination_serves(delivery->routes[i]->destination, server))
-			return delivery->routes[i];
-	}
-	return NULL;
-}
-
-static struct route *route_to(const struct delivery *delivery, const struct queue_stored *message)
-{
-	return delivery->config == NULL ? NULL : find_route(delivery, config_find_server(delivery->config, message->server));
-}
-
-static void add_route(struct delivery *delivery, const struct config_server *server)
-{
-	struct route *route = mem_new(sizeof *route);
-
-	route->destination = destination_new(&delivery->context, server);
-	destination_set_limit(route->destination, server->delivery_connections);
-	delivery->routes = mem_resize(delivery->routes, delivery->n_routes + 1, sizeof *delivery->routes);
-	delivery->routes[delivery->n_routes++] = route;
-}
-
-static void route_free(struct route *route)
-{
-	destination_free(route->destination);
-	free(route);
-}
-
-/* A route that no server means any more and that has nothing to do goes. */
-static void sweep_routes(struct delivery *delivery)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < delivery->n_routes; i++) {
-		struct route *route = delivery->routes[i];
-		bool used = destination_waiting(route->destination) > 0 || destination_busy(route->destination) > 0;
-
-		for (size_t s = 0; !used && s < delivery->config->n_servers; s++)
-			used = delivery->config->servers[s].n_next_hops > 0 &&
-			       destination_serves(route->destination, &delivery->config->servers[s]);
-		if (used)
-			delivery->routes[kept++] = route;
-		else
-			route_free(route);
-	}
-	delivery->n_routes = kept;
-}
 
 /* ---- Retrying early ---- */
 
@@ -164,15 +100,6 @@ static void sort_into_groups(struct lot *lot, struct queue_claim *claim)
 		group_add(group_for(lot, &claim->items[i], claim->token), &claim->items[i]);
 }
 
-static size_t waiting_limit(const struct delivery *delivery)
-{
-	size_t share = WAITING_ALL_RECIPIENTS / delivery->n_routes;
-
-	return share < WAITING_MIN_RECIPIENTS	? WAITING_MIN_RECIPIENTS
-	       : share > WAITING_MAX_RECIPIENTS ? WAITING_MAX_RECIPIENTS
-						: share;
-}
-
 static void refuse_unroutable(struct delivery *delivery, struct group *group)
 {
 	char *why = mem_format("server %s is not configured here, or has no next hop", group->message->server);
@@ -185,7 +112,7 @@ static void refuse_unroutable(struct delivery *delivery, struct group *group)
 
 static void postpone(struct delivery *delivery, struct route *route, struct group *group)
 {
-	int64_t wait_ms = POSTPONE_STEP_MS * (int64_t)(1 + route->postponed / waiting_limit(delivery));
+	int64_t wait_ms = POSTPONE_STEP_MS * (int64_t)(1 + route->postponed / routes_waiting_limit(&delivery->routes));
 
 	route->postponed += group->count;
 	reporter_postpone(delivery->reporter, group, clock_wall_ms() + (wait_ms < POSTPONE_MAX_MS ? wait_ms : POSTPONE_MAX_MS),
@@ -195,13 +122,13 @@ static void postpone(struct delivery *delivery, struct route *route, struct grou
 /* True when the group could go where it belongs. */
 static bool hand_out(struct delivery *delivery, struct group *group)
 {
-	struct route *route = route_to(delivery, group->message);
+	struct route *route = routes_find(&delivery->routes, config_find_server(delivery->config, group->message->server));
 
 	if (route == NULL) {
 		refuse_unroutable(delivery, group);
 		return true;
 	}
-	if (destination_waiting(route->destination) < waiting_limit(delivery)) {
+	if (destination_waiting(route->destination) < routes_waiting_limit(&delivery->routes)) {
 		route->postponed = 0;
 		destination_add(route->destination, group);
 		return true;
@@ -292,7 +219,7 @@ static void maybe_claim(struct delivery *delivery)
 		arm(delivery->timer, wait_for_due(delivery));
 	else if (delivery->in_hand < HAND_LOW_RECIPIENTS)
 		claim_more(delivery);
-	else if (delivery->n_routes > 1 && !event_pending(delivery->crowded, EV_TIMEOUT, NULL))
+	else if (delivery->routes.count > 1 && !event_pending(delivery->crowded, EV_TIMEOUT, NULL))
 		arm(delivery->crowded, CROWDED_WAIT_MS);
 }
 
@@ -353,11 +280,7 @@ static void on_freed_lane(void *arg)
 
 static bool is_working(const struct delivery *delivery)
 {
-	bool working = delivery->claiming != NULL || reporter_unfinished(delivery->reporter) > 0;
-
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		working |= destination_busy(delivery->routes[i]->destination) > 0;
-	return working;
+	return delivery->claiming != NULL || reporter_unfinished(delivery->reporter) > 0 || routes_are_busy(&delivery->routes);
 }
 
 static void check_stopped(struct delivery *delivery)
@@ -389,8 +312,7 @@ void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stoppe
 	event_del(delivery->timer);
 	event_del(delivery->crowded);
 	arm(delivery->stop, wait_ms > 0 ? wait_ms : 0);
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		destination_stop(delivery->routes[i]->destination);
+	routes_stop(&delivery->routes);
 	check_stopped(delivery);
 }
 
@@ -447,36 +369,10 @@ void delivery_set_timeouts(struct delivery *delivery, const struct smtp_timeouts
 	delivery->context.timeouts = timeouts;
 }
 
-/* Does anybody wait who need not wait under a new configuration? */
-static bool has_stranded(const struct delivery *delivery)
-{
-	bool stranded = delivery->has_unroutable;
-
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		stranded |= destination_has_deferred(delivery->routes[i]->destination);
-	return stranded;
-}
-
-static void update_routes(struct delivery *delivery)
-{
-	const struct config *config = delivery->config;
-
-	for (size_t i = 0; i < config->n_servers; i++) {
-		const struct config_server *server = &config->servers[i];
-		struct route *route = find_route(delivery, server);
-
-		if (route == NULL && server->n_next_hops > 0)
-			add_route(delivery, server);
-		else if (route != NULL)
-			destination_set_limit(route->destination, server->delivery_connections);
-	}
-	sweep_routes(delivery);
-}
-
 void delivery_configure(struct delivery *delivery, struct config *config)
 {
 	struct config *old = delivery->config;
-	bool stranded = has_stranded(delivery);
+	bool stranded = delivery->has_unroutable || routes_have_deferred(&delivery->routes); /* who need not wait now */
 
 	delivery->config = config_ref(config);
 	reporter_configure(delivery->reporter, config);
@@ -484,10 +380,8 @@ void delivery_configure(struct delivery *delivery, struct config *config)
 	delivery->helo = mem_string(config->host_name);
 	delivery->context.helo = delivery->helo;
 	resolver_reload(delivery->context.resolver);
-	update_routes(delivery);
+	routes_update(&delivery->routes, config, &delivery->context);
 	config_unref(old);
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		destination_forget_failures(delivery->routes[i]->destination);
 	delivery->has_unroutable = false;
 	if (stranded)
 		retry_waiting(delivery);
@@ -499,8 +393,7 @@ struct delivery_state delivery_state(const struct delivery *delivery)
 	struct delivery_state state = {0};
 
 	reporter_state(delivery->reporter, &state);
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		state.connections += destination_lanes(delivery->routes[i]->destination);
+	state.connections = routes_lanes(&delivery->routes);
 	return state;
 }
 
@@ -510,9 +403,7 @@ void delivery_free(struct delivery *delivery)
 		return;
 	if (delivery->claiming != NULL)
 		delivery->claiming->delivery = NULL;
-	for (size_t i = 0; i < delivery->n_routes; i++)
-		route_free(delivery->routes[i]);
-	free(delivery->routes);
+	routes_clear(&delivery->routes);
 	reporter_free(delivery->reporter);
 	resolver_free(delivery->context.resolver);
 	event_free(delivery->timer);
