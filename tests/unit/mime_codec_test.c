@@ -270,6 +270,31 @@ static void pieces_make_no_difference(void)
 	buf_clear(&pieces);
 }
 
+/* A repaired line is broken only when it must be; what then begins a line is as safe as the encoder's. */
+static void broken_lines_of_qp_begin_safely(void)
+{
+	static const struct {
+		const char *behind, *out;
+	} starts[] = {{"--bnd", "=2D-bnd"}, {"From x", "=46rom x"}, {".x", "=2Ex"}, {"=41x", "=41x"}, {"x", "x"}};
+
+	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+		struct buf in = {0}, out = {0}, want = {0};
+
+		test_case("%s", starts[i].behind);
+		for (unsigned k = 0; k < 990; k++)
+			buf_put_byte(&in, 'x');
+		buf_put_bytes(&want, buf_bytes(&in));
+		buf_put_text(&in, starts[i].behind);
+		buf_put_text(&want, "=\r\n");
+		buf_put_text(&want, starts[i].out);
+		run(MIME_EDIT_REPAIR_QP, buf_bytes(&in), 13, &out);
+		CHECK_BYTES(buf_bytes(&out), buf_bytes(&want));
+		buf_clear(&in);
+		buf_clear(&out);
+		buf_clear(&want);
+	}
+}
+
 /* `=` and blanks up to the CRLF are a soft break; over the lookahead they are not, and no line gets too long. */
 static void blanks_behind_an_equals_sign(void)
 {
@@ -301,6 +326,7 @@ int main(void)
 	TEST(random_octets_come_back);
 	TEST(random_octets_are_repaired);
 	TEST(pieces_make_no_difference);
+	TEST(broken_lines_of_qp_begin_safely);
 	TEST(blanks_behind_an_equals_sign);
 	return test_finish();
 }

@@ -291,6 +291,13 @@ static const struct {
      "without parts"},
     {"multipart that is closed before its first part, 8-bit behind", MIXED "\r\n--b--\r\n\xe9\r\n", MIME_UNSIGNABLE,
      "without parts"},
+    {"equals signs make base64 shorter", "Content-Type: text/plain\r\n\r\n\xe9 =====================\r\n", MIME_REENCODE,
+     "Encoding: base64\r\n"},
+    {"control octets make base64 shorter",
+     "Content-Type: text/plain\r\n\r\n\xe9 \x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\r\n", MIME_REENCODE,
+     "Encoding: base64\r\n"},
+    {"tabs do not", "Content-Type: text/plain\r\n\r\n\xe9 \t\t\t\t\t\t\t\t\t\t\t\t\tx\r\n", MIME_REENCODE,
+     "Encoding: quoted-printable\r\n"},
     {"8-bit leaf that ends without a line end", "Content-Type: text/plain\r\n\r\ncaf\xc3\xa9 au lait, and so on", MIME_REENCODE,
      "caf=C3=A9 au lait, and so on"},
     {"message/global with a label inside", "Content-Type: message/global\r\n\r\nContent-Transfer-Encoding: 8bit\r\n\r\nx\r\n",
@@ -371,6 +378,43 @@ static void long_header_lines_are_folded(void)
 	buf_clear(&part);
 }
 
+/* Around the length at which a line is no longer looked at whole, pieces must make no difference either. */
+static void long_lines_are_cut_alike(void)
+{
+	static const struct {
+		const char *name, *before, *fill, *after;
+	} lines[] = {
+	    {"field name", "From: a@b\r\n", "n", ": x\r\n\r\nbody\r\n"},
+	    {"delimiter and blanks", MIXED "\r\n--b", " ", "\r\n\r\nx\r\n--b--\r\n"},
+	    {"text that begins like a delimiter", MIXED "\r\n--b\r\n\r\n--b", "x", "\r\n--b--\r\n"},
+	    {"text and a bare CR", "\r\n", "y", "\r\rz\r\n"},
+	    {"From_ line", "Content-Type: text/plain\r\n\r\nFrom ", "z", "\r\n"},
+	    {"label over two lines", MIXED "\r\n--b\r\nContent-Transfer-Encoding: 8bit\r\n ", "( )",
+	     "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xe9\r\n--b--\r\n"},
+	    {"label", "Content-Type: message/global\r\n\r\nContent-Transfer-Encoding: 8bit", " ", "\r\n"},
+	};
+
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		for (size_t fill = 980; fill < 1040; fill++) {
+			struct buf message = {0};
+			struct mime_scan *whole, *octets;
+
+			test_case("%s, %zu octets", lines[i].name, fill);
+			buf_put_text(&message, lines[i].before);
+			for (size_t k = 0; k < fill; k++)
+				buf_put_text(&message, lines[i].fill);
+			buf_put_text(&message, lines[i].after);
+			whole = scan_in_pieces(buf_bytes(&message), FEED_WHOLE);
+			octets = scan_in_pieces(buf_bytes(&message), 1);
+			check_same_scan(whole, octets);
+			check_properties(whole, buf_bytes(&message));
+			mime_scan_free(whole);
+			mime_scan_free(octets);
+			buf_clear(&message);
+		}
+	}
+}
+
 int main(void)
 {
 	TEST(heads_are_what_is_signed);
@@ -384,5 +428,6 @@ int main(void)
 	TEST(verdicts_follow_the_rules);
 	TEST(oddities_are_noted);
 	TEST(long_header_lines_are_folded);
+	TEST(long_lines_are_cut_alike);
 	return test_finish();
 }

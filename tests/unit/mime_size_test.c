@@ -183,7 +183,7 @@ static const struct {
 } sizes[] = {
     {"attachment of 50 MB", attachment, MIME_FAST, "", 0.17, FOUR_MB},
     {"10 000 parts, each re-encoded", ten_thousand_dirty_parts, MIME_REENCODE, "", 0.5, FOUR_MB},
-    {"1 000 000 parts", million_parts, MIME_UNSIGNABLE, "more ", 1, 16u << 20},
+    {"1 000 000 parts", million_parts, MIME_UNSIGNABLE, "more edits", 1, 16u << 20},
     {"1 000 000 clean parts", million_clean_parts, MIME_UNSIGNABLE, "more parts", 1, FOUR_MB},
     {"100 000 nested messages", nested_messages, MIME_FAST, "", 1, FOUR_MB},
     {"100 000 nested messages, the last dirty", dirty_nested_messages, MIME_REENCODE, "", 1, FOUR_MB},

@@ -145,6 +145,8 @@ static void take_cte(struct mime_scan *scan, struct bytes value, struct cte_fiel
 	struct entity *entity = &scan->entity;
 	struct cte_label label = cte_label_parse(value);
 
+	if (field.end - field.offset > MIME_LINE_MAX_OCTETS) /* it could have to be folded and replaced */
+		mime_unsignable(scan, "a Content-Transfer-Encoding field over 998 octets");
 	if (entity->n_ctes == 0)
 		entity->cte = label.cte;
 	else if (entity->cte != label.cte)
