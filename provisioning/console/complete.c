@@ -66,7 +66,6 @@ static const struct {
     {"certificate", "Certificates and their keys"},
     {"exclude", "What is not signed"},
     {"hsm", "The token and what drives it"},
-    {"intelligent-bcc", "Copies of mails that match"},
     {"listen", "Where mail is accepted"},
     {"log", "What has happened"},
     {"next-hop", "Where mail is delivered to"},

@@ -1,5 +1,5 @@
 /*
- * The table. Keyed paths (listen, next-hop, user, intelligent-bcc, exclude header) are read with settings_names, since
+ * The table. Keyed paths (listen, next-hop, user, exclude header) are read with settings_names, since
  * a key may be there for a setting below it alone; repeatable leaves are one row a value, in the operator's order.
  */
 #include "provisioning/store/settings.h"
@@ -79,12 +79,7 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> smime exclude header <header:header-name>", SETTING_REGEX, .repeatable = true,
      .help = "Mail with a matching field is not signed"},
 
-    {"server <server:name> intelligent-bcc <rule:name> header <header:header-name>", SETTING_REGEX, .repeatable = true,
-     .help = "Mail with a matching field is copied"},
-    {"server <server:name> intelligent-bcc <rule:name> address", SETTING_MAIL_ADDRESS,
-     .help = "Where the copy goes (never signed)"},
-
-    {"server <server:name> queue lifetime", SETTING_DURATION, .least = 60, .most = 30 * DAY, .fallback = "5d",
+    {"server <server:name> queue lifetime", SETTING_DURATION, .least = 1, .most = 30 * DAY, .fallback = "5d",
      .help = "How long delivery is tried before mail is bounced"},
     {"server <server:name> queue retry", SETTING_DURATIONS, .least = 1, .most = DAY, .fallback = "1m,5m,15m,1h",
      .help = "Waits between attempts; the last one repeats"},

@@ -82,23 +82,6 @@ static bool rule_signing_needs_token(const struct settings *settings, const char
 	return true;
 }
 
-static bool rule_bcc_complete(const struct settings *settings, const char *server, struct err *err)
-{
-	size_t n_rules, n_headers;
-	char **rules = settings_names(settings, &n_rules, "server %s intelligent-bcc", server);
-	bool valid = true;
-
-	for (size_t i = 0; valid && i < n_rules; i++) {
-		path_words_free(settings_names(settings, &n_headers, "server %s intelligent-bcc %s header", server, rules[i]));
-		if (settings_value(settings, "server %s intelligent-bcc %s address", server, rules[i]) == NULL)
-			valid = err_set(err, ERR_INVALID, "server %s intelligent-bcc %s: has no address", server, rules[i]);
-		else if (n_headers == 0)
-			valid = err_set(err, ERR_INVALID, "server %s intelligent-bcc %s: has no header", server, rules[i]);
-	}
-	path_words_free(rules);
-	return valid;
-}
-
 static bool rule_delivers_somewhere(const struct settings *settings, const char *server, struct err *err)
 {
 	size_t n_listens, n_next_hops;
@@ -146,7 +129,6 @@ static bool rule_listens_once(const struct settings *settings, char **servers, s
 
 static bool (*const setting_rules[])(const struct settings *settings, const char *server, struct err *err) = {
     rule_signing_needs_token,
-    rule_bcc_complete,
     rule_delivers_somewhere,
     rule_somebody_can_authenticate,
 };

@@ -117,7 +117,7 @@ static void settings_are_sentences(void)
 	    {"server d smime enabled", false, "server d smime enabled", 0, NULL},
 	    {"server d smtp listen 0.0.0.0:25 tls none", false, "server d smtp listen 0.0.0.0:25 tls none", 0, NULL},
 	    {"server d smime exc rec @x$", false, "server d smime exclude recipient @x$", 0, NULL},
-	    {"server d intel r head Subject ^x", false, "server d intelligent-bcc r header Subject ^x", 0, NULL},
+	    {"server d smime exc head Subject ^x", false, "server d smime exclude header Subject ^x", 0, NULL},
 	    {"server d user u password", false, "server d user u password", 0, NULL},
 	    {"server d", true, "server d", 0, NULL},
 	    {"server d smime", true, "server d smime", 0, NULL},

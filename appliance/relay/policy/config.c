@@ -18,16 +18,6 @@ static void exclusions_clear(struct config_exclusion *items, size_t count)
 	free(items);
 }
 
-static void bccs_clear(struct config_bcc *items, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		free(items[i].rule);
-		free(items[i].address);
-		exclusions_clear(items[i].matches, items[i].n_matches);
-	}
-	free(items);
-}
-
 static void server_clear(struct config_server *server)
 {
 	for (size_t i = 0; i < server->n_listens; i++) {
@@ -50,7 +40,6 @@ static void server_clear(struct config_server *server)
 	free(server->certificates);
 	exclusions_clear(server->exclude_recipients, server->n_exclude_recipients);
 	exclusions_clear(server->exclude_headers, server->n_exclude_headers);
-	bccs_clear(server->bccs, server->n_bccs);
 	free(server->retry_ms);
 }
 

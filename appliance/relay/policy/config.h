@@ -41,12 +41,6 @@ struct config_exclusion {
 	struct pattern *pattern;
 };
 
-struct config_bcc {
-	char *rule, *address;
-	struct config_exclusion *matches; /* header exclusions used as matches: any of them */
-	size_t n_matches;
-};
-
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
 enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONFIG_RECEIVED_NONE };
 
@@ -74,8 +68,6 @@ struct config_server {
 	size_t n_certificates;
 	struct config_exclusion *exclude_recipients, *exclude_headers;
 	size_t n_exclude_recipients, n_exclude_headers;
-	struct config_bcc *bccs;
-	size_t n_bccs;
 	int64_t queue_lifetime_ms;
 	int64_t *retry_ms; /* waits between attempts; the last one repeats */
 	size_t n_retry;

@@ -251,23 +251,6 @@ static bool read_exclude_headers(const struct reader *reader, struct err *err)
 	return fine;
 }
 
-static bool add_bcc(const struct reader *reader, const char *rule, struct err *err)
-{
-	struct config_bcc *bcc = GROW(reader->server->bccs, reader->server->n_bccs);
-	const char *address =
-	    settings_value(reader->settings, "server %s intelligent-bcc %s address", reader->server->name, rule);
-	char *prefix;
-	bool fine;
-
-	*bcc = (struct config_bcc){.rule = mem_string(rule), .address = address == NULL ? NULL : mem_string(address)};
-	if (address == NULL)
-		return err_set(err, ERR_INVALID, "the rule has no address");
-	prefix = mem_format("server %s intelligent-bcc %s header", reader->server->name, rule);
-	fine = header_expressions(reader, prefix, &bcc->matches, &bcc->n_matches, err);
-	free(prefix);
-	return fine;
-}
-
 static bool add_certificate(const struct reader *reader, const char *address, struct err *err)
 {
 	for (size_t i = 0; i < reader->snapshot->n_certificates; i++) {
@@ -338,7 +321,7 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 	    !each_name(&reader, "user", add_user, err) || !each_name(&reader, "next-hop", add_next_hop, err) ||
 	    !each_value(&reader, "smime certificate", add_certificate, err) ||
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
-	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
+	    !read_retry(&reader, err))
 		return false;
 	if (server->n_next_hops > 0)
 		qsort(server->next_hops, server->n_next_hops, sizeof *server->next_hops, by_priority);
