@@ -153,6 +153,8 @@ $(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HEL
 
 token-tests: $(TOKEN_TESTS) ## build the token tests
 
+include tests/crash/crash.mk
+
 SCENARIOS := $(wildcard tests/scenario/*_test.py)
 
 check: ## run every test (as root it installs the packages that are missing)
