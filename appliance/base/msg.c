@@ -111,7 +111,9 @@ char *msg_get_text(struct msg *msg)
 
 	if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
 		msg->bad = true;
-	return bytes_string(msg->bad ? (struct bytes){0} : text);
+	if (msg->bad)
+		text = (struct bytes){0};
+	return bytes_string(text);
 }
 
 uint32_t msg_get_count(struct msg *msg, size_t least)

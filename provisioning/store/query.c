@@ -157,7 +157,9 @@ struct bytes column_bytes(const struct query *query, int column)
 	const void *data = sqlite3_column_blob(query->statement, column);
 	size_t len = (size_t)sqlite3_column_bytes(query->statement, column);
 
-	return len == 0 ? (struct bytes){0} : bytes_of(mem_copy(data, len), len);
+	if (len == 0)
+		return (struct bytes){0};
+	return bytes_of(mem_copy(data, len), len);
 }
 
 bool transaction_begin(struct store *store, struct err *err)

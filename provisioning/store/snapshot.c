@@ -200,7 +200,9 @@ static struct bytes get_owned_bytes(struct msg *msg)
 {
 	struct bytes view = msg_get_bytes(msg);
 
-	return view.len == 0 ? (struct bytes){0} : bytes_of(mem_copy(view.data, view.len), view.len);
+	if (view.len == 0)
+		return (struct bytes){0};
+	return bytes_of(mem_copy(view.data, view.len), view.len);
 }
 
 static void decode_settings(struct msg *msg, struct settings *settings)
