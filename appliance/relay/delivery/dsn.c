@@ -29,7 +29,7 @@ static bool is_ascii(const char *text)
 
 static void put_printable(struct buf *out, const char *text, size_t most)
 {
-	for (size_t i = 0; text[i] != '\0' && i < most; i++) {
+	for (size_t i = 0; i < most && text[i] != '\0'; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		buf_put_byte(out, c >= 0x20 && c != 0x7f && c < 0x80 ? c : '?');

@@ -54,10 +54,10 @@ void queue_stored_unref(struct queue_stored *stored)
 
 static void read_message(sqlite3_stmt *select, struct queue_stored *stored)
 {
-	stored->server = column_text(select, 0);
-	stored->sender = column_text(select, 1);
-	stored->envelope_id = column_text(select, 2);
-	stored->message_id = column_text(select, 3);
+	stored->server = row_text(select, 0);
+	stored->sender = row_text(select, 1);
+	stored->envelope_id = row_text(select, 2);
+	stored->message_id = row_text(select, 3);
 	stored->return_full = column_id(select, 4) != 0;
 	stored->smtputf8 = column_id(select, 5) != 0;
 	stored->body_type = (enum queue_body_type)column_id(select, 6);
@@ -104,10 +104,10 @@ static struct queue_stored *find_loaded(const struct queue_claim *claim, uint64_
 
 static void read_item(sqlite3_stmt *select, struct queue_item *item)
 {
-	item->address = column_text(select, 1);
+	item->address = row_text(select, 1);
 	item->rendering = (enum queue_rendering)column_id(select, 2);
-	item->rule = column_text(select, 3);
-	item->original = column_text(select, 4);
+	item->rule = row_text(select, 3);
+	item->original = row_text(select, 4);
 	item->notify = (uint32_t)column_id(select, 5);
 	item->attempts = (uint32_t)column_id(select, 6);
 }

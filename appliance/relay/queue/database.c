@@ -134,7 +134,7 @@ static bool prepare_writer(struct database *database, struct err *err)
 	    !require_wal(database, err))
 		return false;
 	sqlite3_wal_hook(database->connection, on_wal_commit, database); /* PRAGMA wal_autocheckpoint would remove it */
-	return database_checkpoint(database, true, err) && schema_migrate(database->connection, err) &&
+	return database_checkpoint(database, true, err) && queue_schema_migrate(database->connection, err) &&
 	       prepare_statements(database, err);
 }
 
@@ -291,7 +291,7 @@ void bind_octets(sqlite3_stmt *statement, int at, struct bytes octets)
 	sqlite3_bind_blob64(statement, at, octets.len > 0 ? (const void *)octets.data : "", octets.len, SQLITE_STATIC);
 }
 
-char *column_text(sqlite3_stmt *statement, int at)
+char *row_text(sqlite3_stmt *statement, int at)
 {
 	const char *text = (const char *)sqlite3_column_text(statement, at);
 

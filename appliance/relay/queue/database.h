@@ -57,12 +57,12 @@ void bind_text(sqlite3_stmt *statement, int at, const char *text); /* NULL is SQ
 void bind_octets(sqlite3_stmt *statement, int at, struct bytes octets); /* empty is an empty BLOB, not NULL */
 
 /* Columns. Copies: free() or buf_clear() them. */
-char *column_text(sqlite3_stmt *statement, int at); /* NULL for SQL NULL */
+char *row_text(sqlite3_stmt *statement, int at); /* NULL for SQL NULL */
 void column_octets(sqlite3_stmt *statement, int at, struct buf *out);
 uint64_t column_id(sqlite3_stmt *statement, int at);
 
 /* schema.c: brings the schema to the newest version, in one transaction; for database_open_writer. */
-bool schema_migrate(sqlite3 *connection, struct err *err) MUST_USE;
+bool queue_schema_migrate(sqlite3 *connection, struct err *err) MUST_USE;
 bool schema_check_version(sqlite3 *connection, struct err *err) MUST_USE; /* not newer than this program */
 
 #endif

@@ -98,7 +98,7 @@ static bool run_migrations(sqlite3 *connection, int version, struct err *err)
 	return true;
 }
 
-bool schema_migrate(sqlite3 *connection, struct err *err)
+bool queue_schema_migrate(sqlite3 *connection, struct err *err)
 {
 	int version;
 
