@@ -142,6 +142,12 @@ def arguments_are_checked():
 
 
 @test
+def a_sender_may_have_a_plus_in_the_address():
+    with Sandbox("--sender", "anna+news@example.com:p256") as box:
+        contains(box.console("show certificates"), "anna+news@example.com")
+
+
+@test
 def down_leaves_nothing_behind():
     with directory() as place:
         os.mkdir(f"{place}/empty")
