@@ -117,12 +117,17 @@ static bool login_at_terminal(struct console *console, struct err *err)
 	return false;
 }
 
+bool login_can_begin(const char *account, struct err *err)
+{
+	return account != NULL || isatty(STDIN_FILENO) || err_set(err, ERR_INVALID, "say who you are: -u ACCOUNT");
+}
+
 bool login(struct console *console, const char *account, const char *password_file, struct err *err)
 {
-	bool terminal = isatty(STDIN_FILENO), any;
+	bool any;
 
-	if (account == NULL && !terminal)
-		return err_set(err, ERR_INVALID, "say who you are: -u ACCOUNT");
+	if (!login_can_begin(account, err))
+		return false;
 	if (!any_account(console, &any, err))
 		return false;
 	if (!any)

@@ -89,13 +89,17 @@ static int run(struct console *console, const struct options *options)
 	struct err err;
 	int code;
 
+	if (!login_can_begin(options->account, &err)) { /* before a state directory is made for nobody */
+		fprintf(stderr, "inkan: %s\n", err.text);
+		return EXIT_USAGE;
+	}
 	if (!open_state(console, &err)) {
 		fprintf(stderr, "inkan: %s\n", err.text);
 		return EXIT_ERROR;
 	}
 	if (!login(console, options->account, options->password_file, &err)) {
 		fprintf(stderr, "inkan: %s\n", err.text);
-		return options->account == NULL && !isatty(STDIN_FILENO) ? EXIT_USAGE : EXIT_ERROR;
+		return EXIT_ERROR;
 	}
 	code = run_lines(console, options);
 	if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -181,6 +181,15 @@ def a_commit_that_cannot_run_is_refused_whole():
 
 
 @test
+def a_script_without_an_account_makes_no_state():
+    done = subprocess.run([BOX.env["INKAN"].split()[0], "-C", path("nobody"), "-c", "show servers"], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60)
+    equal((done.returncode, done.stdout), (2, ""), "exit status and output")
+    contains(done.stderr, "-u ACCOUNT")
+    equal(os.path.exists(path("nobody")), False, "a state directory")
+
+
+@test
 def every_change_left_an_audit_row_without_secrets():
     log = BOX.console("show log audit 1000")
     for part in ("certificate import", "certificate renew", "certificate delete", "commit", "hsm login"):
