@@ -289,27 +289,46 @@ static bool describe(struct console *console, struct token_description *token, s
 	return done;
 }
 
+static bool ask_status(const struct console *console, struct supervisor_status *status, struct err *err)
+{
+	struct control_client client;
+	bool done;
+
+	if (!control_open(&client, console->state, err))
+		return false;
+	done = control_status(&client, status, err);
+	control_close(&client);
+	return done;
+}
+
 bool show_hsm(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	struct supervisor_status status = {0};
 	struct token_description token;
-	struct control_client client;
 	bool done;
 
 	(void)parsed;
-	if (!control_open(&client, console->state, err))
-		return false;
-	done = control_status(&client, &status, err);
-	control_close(&client);
-	if (!done)
+	if (!ask_status(console, &status, err))
 		return false;
 	done = describe(console, &token, err);
 	if (done) {
 		show_token(console, &status, &token);
 		token_description_clear(&token);
 	}
-	if (!console->filters->json)
+	if (!console->filters->json) /* one report a line of JSON: `show system programs` has this one */
 		show_children(console, &status);
 	supervisor_status_clear(&status);
 	return done;
+}
+
+bool show_programs(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	struct supervisor_status status = {0};
+
+	(void)parsed;
+	if (!ask_status(console, &status, err))
+		return false;
+	show_children(console, &status);
+	supervisor_status_clear(&status);
+	return true;
 }

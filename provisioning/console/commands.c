@@ -35,6 +35,7 @@ const struct command commands[] = {
     {"show log audit [<rows:number>]", OPERATIONAL, ROLES_ALL, false, show_audit, "Show who did what, and check the chain"},
     {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},
     {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
+    {"show system programs", OPERATIONAL, ROLES_ALL, false, show_programs, "Show the programs that inkand watches"},
 
     {"configure", OPERATIONAL, ROLES_ALL, false, configure, "Enter configuration mode"},
     {"set <setting...>", EDITING, ROLES_OPERATING, true, set_setting, "Set a value in the candidate configuration"},

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """The operator's way: imports and their refusals, renewal, deletion, commit and rollback, as typed at the console."""
+import json
 import os
 import pathlib
 import re
@@ -187,6 +188,14 @@ def a_script_without_an_account_makes_no_state():
     equal((done.returncode, done.stdout), (2, ""), "exit status and output")
     contains(done.stderr, "-u ACCOUNT")
     equal(os.path.exists(path("nobody")), False, "a state directory")
+
+
+@test
+def programs_are_shown_to_people_and_machines():
+    programs = json.loads(BOX.console("show system programs | json"))
+    equal([p["program"] for p in programs], ["relay", "worker 1", "worker 2"])
+    equal({p["state"] for p in programs}, {"running"})
+    contains(BOX.console("show hsm"), "worker 2")
 
 
 @test
