@@ -7,13 +7,13 @@
 #include "appliance/relay/mime/scan.h"
 
 enum mime_from {
-	MIME_FROM_ONE,            /* exactly one From field with exactly one plain mailbox: *address is set */
-	MIME_FROM_NONE,           /* no From field, or an empty one */
+	MIME_FROM_ONE, /* exactly one From field with exactly one plain mailbox: *address is set */
+	MIME_FROM_NONE, /* no From field, or an empty one */
 	MIME_FROM_SEVERAL_FIELDS, /* refused 550 5.7.1 where S/MIME is enabled */
 	MIME_FROM_SEVERAL_MAILBOXES,
 	MIME_FROM_GROUP,
-	MIME_FROM_UNUSABLE,       /* comments or a route inside the address, text behind it, not an address */
-	MIME_FROM_CONTROL         /* control octets: refused */
+	MIME_FROM_UNUSABLE, /* comments or a route inside the address, text behind it, not an address */
+	MIME_FROM_CONTROL /* control octets: refused */
 };
 
 #define MIME_FROM_FIELD_MAX_BYTES 10240

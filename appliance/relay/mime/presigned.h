@@ -5,10 +5,10 @@
 #include "appliance/relay/mime/scan.h"
 
 enum mime_presigned {
-	MIME_PRESIGNED_NO,    /* also when the label says so but the structure does not prove it */
+	MIME_PRESIGNED_NO, /* also when the label says so but the structure does not prove it */
 	MIME_PRESIGNED_SMIME, /* multipart/signed with a CMS signature as second part */
-	MIME_PRESIGNED_PGP,   /* multipart/signed with an OpenPGP signature */
-	MIME_PRESIGNED_CMS    /* root application/pkcs7-mime, signed, enveloped or compressed */
+	MIME_PRESIGNED_PGP, /* multipart/signed with an OpenPGP signature */
+	MIME_PRESIGNED_CMS /* root application/pkcs7-mime, signed, enveloped or compressed */
 };
 
 /* Of a finished scan. The scanner keeps the octets that this needs (bounded). Parses with OpenSSL. */

@@ -32,8 +32,8 @@ bool rendering_decode(struct bytes in, struct rendering *rendering, struct err *
 /* How the writer reads the original and where it puts octets; `false` with *err stops it. */
 struct rendering_io {
 	ssize_t (*read)(void *arg, void *data, size_t len, uint64_t offset, struct err *err); /* of the original; 0 at its end */
-	bool (*write_encoded)(void *arg, struct bytes octets, struct err *err);               /* appends to the encoded body */
-	void (*signed_octets)(void *arg, struct bytes octets);                                /* feeds the digest, in order */
+	bool (*write_encoded)(void *arg, struct bytes octets, struct err *err); /* appends to the encoded body */
+	void (*signed_octets)(void *arg, struct bytes octets); /* feeds the digest, in order */
 	void *arg;
 };
 
@@ -45,8 +45,8 @@ struct rendering_io {
  * take long: call it from a pool thread. Streams; memory is bounded by 64 KiB and the literal limit.
  * *part is empty at the call. Errors: those of io; ERR_INTEGRITY when a second scan of the output is not FAST.
  */
-bool rendering_signed_part(const struct mime_scan *scan, const struct rendering_io *io, struct rendering *part, struct err *err)
-    MUST_USE;
+bool rendering_signed_part(const struct mime_scan *scan, const struct rendering_io *io, struct rendering *part,
+			   struct err *err) MUST_USE;
 
 /* "----=_inkan_" and 32 hexadecimal digits of 128 random bits (RFC 2046 §5.1.1: at most 70 characters). */
 #define RENDERING_BOUNDARY_BYTES 48
@@ -56,7 +56,7 @@ bool rendering_new_boundary(char out[static RENDERING_BOUNDARY_BYTES], struct er
  * The whole multipart/signed message of smime.md §2 around a signed part: outer fields of the original without Content-*
  * and MIME-Version, the structure, the base64 of the CMS.
  */
-void rendering_signed_message(const struct mime_scan *scan, const struct rendering *part, const char *micalg, const char *boundary,
-			      struct bytes cms, struct rendering *message);
+void rendering_signed_message(const struct mime_scan *scan, const struct rendering *part, const char *micalg,
+			      const char *boundary, struct bytes cms, struct rendering *message);
 
 #endif

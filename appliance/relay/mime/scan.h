@@ -17,14 +17,14 @@
 #define MIME_PARTS_MAX 100000
 
 enum mime_verdict {
-	MIME_FAST,      /* may be signed without touching an octet */
-	MIME_REENCODE,  /* may be signed after the edits */
+	MIME_FAST, /* may be signed without touching an octet */
+	MIME_REENCODE, /* may be signed after the edits */
 	MIME_UNSIGNABLE /* may not be signed: mime_scan_reason says why */
 };
 
 /* A field of the top-level header. Views point into the scanner and live as long as it. */
 struct mime_field {
-	struct bytes name;  /* without blanks; empty for a line that is no field */
+	struct bytes name; /* without blanks; empty for a line that is no field */
 	struct bytes value; /* raw, folded, without the last CRLF */
 	uint64_t offset, end; /* of the whole field in the message, its last CRLF included */
 };
@@ -33,8 +33,8 @@ struct mime_header {
 	struct mime_field *fields;
 	size_t count;
 	uint64_t body_offset; /* first octet behind the empty line */
-	bool too_large;       /* over MIME_HEADER_MAX_BYTES: the fields are incomplete, answer 554 */
-	bool malformed;       /* a line without colon, or no empty line where the body begins (smime.md §2: 550 5.6.0) */
+	bool too_large; /* over MIME_HEADER_MAX_BYTES: the fields are incomplete, answer 554 */
+	bool malformed; /* a line without colon, or no empty line where the body begins (smime.md §2: 550 5.6.0) */
 	bool has_nul;
 };
 
@@ -76,13 +76,13 @@ bool mime_scan_has_8bit(const struct mime_scan *scan);
 /* ---- The edit list, for rendering.c and tests ---- */
 
 enum mime_edit_kind {
-	MIME_EDIT_CTE,            /* replace [offset,end) by a Content-Transfer-Encoding field with `label` (insert when empty) */
+	MIME_EDIT_CTE, /* replace [offset,end) by a Content-Transfer-Encoding field with `label` (insert when empty) */
 	MIME_EDIT_DELETE,
-	MIME_EDIT_FOLD,           /* fold header lines over 998 at blanks */
-	MIME_EDIT_COLON,          /* remove the blanks before the colon of a part header field */
-	MIME_EDIT_MARK,           /* preamble, epilogue: octet >= 0x80 or NUL becomes ?, long lines are folded */
-	MIME_EDIT_QP,             /* encode as quoted-printable */
-	MIME_EDIT_BASE64,         /* encode as base64 */
+	MIME_EDIT_FOLD, /* fold header lines over 998 at blanks */
+	MIME_EDIT_COLON, /* remove the blanks before the colon of a part header field */
+	MIME_EDIT_MARK, /* preamble, epilogue: octet >= 0x80 or NUL becomes ?, long lines are folded */
+	MIME_EDIT_QP, /* encode as quoted-printable */
+	MIME_EDIT_BASE64, /* encode as base64 */
 	MIME_EDIT_REPAIR_QP,
 	MIME_EDIT_REPAIR_BASE64
 };
@@ -90,7 +90,7 @@ enum mime_edit_kind {
 struct mime_edit {
 	uint64_t offset, end; /* [offset, end) of the message */
 	enum mime_edit_kind kind;
-	const char *label;    /* MIME_EDIT_CTE: "7bit", "quoted-printable", "base64"; static storage */
+	const char *label; /* MIME_EDIT_CTE: "7bit", "quoted-printable", "base64"; static storage */
 };
 
 /* Sorted by offset, none overlapping. */
