@@ -24,7 +24,6 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L $(shell pkg-confi
 CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -Wno-error,$(HARDEN))
 LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
-LIB_SSL     := -lcrypto
 LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
 LIB_CONSOLE := -ledit -ljansson -lcrypt
 
@@ -39,8 +38,6 @@ COMPONENTS := appliance/base appliance/supervisor \
 archive = $(BUILD)/lib/$(subst /,-,$(1)).a
 sources_of = $(filter-out %/main.c,$(wildcard $(1)/*.c))
 object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-
-ALL_SOURCES := $(wildcard $(addsuffix /*.c,$(COMPONENTS) hsm))
 
 define component_rules
 $(call archive,$(1)): $(call object,$(call sources_of,$(1)))
@@ -153,7 +150,7 @@ $(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HEL
 
 token-tests: $(TOKEN_TESTS) ## build the token tests
 
-include tests/crash/crash.mk
+include tests/crash/crash.mk tests/bench/bench.mk
 
 SCENARIOS := $(wildcard tests/scenario/*_test.py)
 

@@ -26,7 +26,7 @@ struct event_base;
 
 enum queue_health {
 	QUEUE_OK,
-	QUEUE_FULL, /* too little space or inodes: 452 4.3.1 before DATA */
+	QUEUE_FULL, /* too little space or inodes, or the ballast is not back yet: 452 4.3.1 before DATA */
 	QUEUE_FAILED /* a commit or sync failed: 451 4.3.0; the process should exit and be restarted */
 };
 
@@ -49,7 +49,10 @@ struct queue_events {
 struct queue *queue_open(struct event_base *base, const struct queue_settings *settings, const struct queue_events *events,
 			 struct err *err);
 
-/* Finishes the running batch, then calls `closed` and frees. Open bodies must have been discarded. */
+/*
+ * Finishes all that was asked for, calling back as ever, then calls `closed` and frees; that is also the way after a failed
+ * `ready`. Open bodies must have been discarded, readers closed.
+ */
 void queue_close(struct queue *queue, void (*closed)(void *arg), void *arg);
 
 enum queue_health queue_health(const struct queue *queue);
@@ -73,7 +76,7 @@ enum queue_append {
 /* Copies `data`. `resume` (set with queue_body_on_resume) is called once after each WAIT. */
 enum queue_append queue_body_append(struct queue_body *body, struct bytes data);
 void queue_body_on_resume(struct queue_body *body, void (*resume)(void *arg), void *arg);
-const struct err *queue_body_error(const struct queue_body *body);
+const struct err *queue_body_error(const struct queue_body *body); /* ERR_LIMIT: no space, 452; else 451; NULL: none */
 uint64_t queue_body_size(const struct queue_body *body);
 
 /* No more appends: all octets are written (not yet synced) when `sealed` is called; err NULL is success. */
@@ -170,7 +173,10 @@ struct queue_claim {
 	size_t count;
 };
 
-/* Due items in order of their due time, at most `limit`; nobody else gets them until they are reported. */
+/*
+ * Due items in order of their due time, at most `limit` (1000, and some 8 MiB of additions); nobody else gets them until they are
+ * reported. When due items are left behind the due event comes, and queue_next_due is 0.
+ */
 typedef void queue_claim_cb(struct queue_claim *claim, const struct err *err, void *arg); /* the callback owns the claim */
 void queue_claim(struct queue *queue, size_t limit, queue_claim_cb *cb, void *arg);
 void queue_claim_free(struct queue_claim *claim);
@@ -192,8 +198,10 @@ struct queue_notice {
 };
 
 /*
- * Copies. Lazy: at most 50 ms later, sooner with other work. `cb` may be NULL; on failure the items are claimable again
- * after a restart (a delivery may then repeat).
+ * Copies. Lazy: at most 50 ms later, sooner with other work; on a full disk it is tried again until it is durable. `cb` may be
+ * NULL. ERR_NOT_FOUND: some results were lost, since their item is not leased under this token; the others count, and the notice
+ * is stored unless all were lost. Any other error: the items are claimable again after a restart (a delivery may then repeat). An
+ * operator's hold or deletion of a leased item takes effect here, unless the recipient is gone anyway.
  */
 void queue_report(struct queue *queue, uint64_t token, const struct queue_result *results, size_t n_results,
 		  const struct queue_notice *notice, void (*cb)(const struct err *err, void *arg), void *arg);
@@ -208,15 +216,16 @@ enum queue_part { QUEUE_PART_ORIGINAL, QUEUE_PART_ENCODED };
 struct queue_reader;
 
 /*
- * Opens both parts of a message for reading; `opened` gets the reader, or NULL with err (ERR_INTEGRITY: damaged). The
- * stored digest of each part that is read from front to end is checked: queue_reader_finish says so.
+ * Opens both parts of a message for reading; `opened` gets the reader, or NULL with err: ERR_INTEGRITY damaged (a part is missing
+ * or has another size; a part that is no file does not have its digest), ERR_NOT_FOUND the message is gone. The digests of
+ * files are checked by queue_reader_verify.
  */
 typedef void queue_opened_cb(struct queue_reader *reader, const struct err *err, void *arg);
 void queue_body_open(struct queue *queue, const struct queue_stored *message, queue_opened_cb *opened, void *arg);
 
 /*
- * Reads up to `len` octets at `offset` of a part into `data` (the caller's, must stay until the callback). One read at a
- * time. got 0 is the end of the part.
+ * Reads up to `len` octets (64 KiB at once) at `offset` of a part into `data` (the caller's, must stay until the callback or
+ * queue_reader_close). One read at a time. got 0 is the end of the part; -1 with err: ERR_INTEGRITY damaged.
  */
 typedef void queue_read_cb(ssize_t got, const struct err *err, void *arg);
 void queue_reader_read(struct queue_reader *reader, enum queue_part part, uint64_t offset, void *data, size_t len,

@@ -11,7 +11,11 @@
 #include "appliance/relay/queue/spool.h"
 #include "appliance/relay/queue/storekeeper.h"
 
-#define QUEUE_SYNC_THREADS 4
+/*
+ * Messages a second over 32 KiB are bounded by threads / duration of two syncs: measured with 64 sessions of 100 KB and 5 ms more
+ * a sync, 16 threads store 2.7 times as much as 4; on a fast disk they are no worse.
+ */
+#define QUEUE_SYNC_THREADS 16
 #define QUEUE_FILE_THREADS 2 /* reading body files */
 #define QUEUE_BODY_FAILURES_MAX 3 /* I/O errors of body files within a minute: the store has failed */
 #define QUEUE_BODY_FAILURES_MS 60000
