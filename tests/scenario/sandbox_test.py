@@ -162,6 +162,19 @@ def down_leaves_nothing_behind():
         equal(os.listdir(f"{place}/empty"), [], "what is left in the directory that was there before")
 
 
+@test
+def a_private_temporary_directory_around_it_will_do():
+    with tempfile.TemporaryDirectory() as path:
+        first, second = os.path.join(path, "a"), os.path.join(path, "b")
+        for box in (first, second):
+            done = sandbox("up", box)
+            equal(done.returncode, 0, done.stderr)
+        for box in (first, second):
+            equal(sandbox("down", box).returncode, 0)
+        equal(os.listdir(path), [])
+        equal(os.stat(path).st_mode & 0o777, 0o700, "mode of the directory around it")
+
+
 def alive(pid):
     """Not counting a zombie, which only its new parent can remove."""
     with contextlib.suppress(OSError):
