@@ -108,7 +108,9 @@ void mime_top_complete(struct mime_scan *scan, uint64_t body_offset)
 	header->has_nul = scan->top_octets.len > 0 && memchr(scan->top_octets.data, '\0', scan->top_octets.len) != NULL;
 	scan->moves = mem_new_array(header->count, sizeof *scan->moves);
 	choose_moving(scan);
-	scan->head_default = scan->entity.n_types == 0 && scan->entity.cte == CTE_IDENTITY && !scan->entity.cte_conflict;
+	if (scan->entity.cte_conflict) /* the first one would be kept, where others may believe the last */
+		mime_unsignable(scan, "conflicting Content-Transfer-Encoding fields");
+	scan->head_default = scan->entity.n_types == 0 && scan->entity.cte == CTE_IDENTITY;
 	scan->head_default_edited = scan->head_default;
 	scan->header_complete = true;
 }
