@@ -157,6 +157,21 @@ def a_refused_recipient_is_bounced_and_a_deferred_one_kept():
 
 
 @test
+def what_stays_deferred_is_retried_and_bounced_at_the_end_of_the_lifetime():
+    sink = Sink()
+    with Sandbox("--next-hop", f"127.0.0.1:{sink.port}", "--sender", f"{SENDER}:p256") as box:
+        box.configure("set server default queue lifetime 4s", "set server default queue retry 1s")
+        sink.answer[b"RCPT TO:<full@"] = "450 4.2.2 Mailbox full"
+        equal(send(box.port, SENDER, ["full@example.net"], numbered(1))[0], 250)
+        sender, recipients, bounce = sink.wait(1, 15)[0]
+        equal((sender, recipients), ("", [SENDER]), "the envelope of the bounce")
+        for part in (b"Status: 4.4.7", b"4.2.2 Mailbox full", b"Action: failed"):
+            contains(bounce, part)
+        attempts = open(os.path.join(box.box, "inkand.log"), encoding="utf-8").read().count("result=deferred")
+        equal(attempts >= 3, True, f"attempts before the bounce: {attempts}")
+
+
+@test
 def without_pin_signing_is_locked_and_plain_mail_flows():
     sink = Sink()
     with Sandbox("--next-hop", f"127.0.0.1:{sink.port}", "--sender", f"{SENDER}:p256") as box:

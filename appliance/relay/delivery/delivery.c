@@ -257,9 +257,13 @@ static void on_handed_over(size_t recipients, void *arg)
 		maybe_claim(delivery);
 }
 
+/* What was deferred is known to the queue only now: the timer waits for the recipient that is due next. */
 static void on_stored(void *arg)
 {
-	check_stopped(arg);
+	struct delivery *delivery = arg;
+
+	check_stopped(delivery);
+	maybe_claim(delivery);
 }
 
 static const struct reporter_events reporter_events = {.handed_over = on_handed_over, .stored = on_stored};
