@@ -1,16 +1,19 @@
 /*
  * LD_PRELOAD: a disk that fails. FAULTY_DISK="CALL PART-OF-PATH ERRNO FIRST LAST": the FIRSTth to LASTth call on files whose path
  * holds PART-OF-PATH fails with ERRNO. A sync of a file whose sync has failed before is what must never happen: it is told on
- * standard error as `SYNCED AGAIN PATH` (files are told apart by inode and time of birth, since inodes are used again).
+ * standard error as `SYNCED AGAIN PATH` (files are told apart by inode, time of birth
+ * and generation, since inodes are used again, and within one tick of the clock too).
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -22,6 +25,7 @@ struct identity {
 	unsigned long long inode;
 	long long seconds;
 	unsigned nanoseconds;
+	int generation; /* 0 where the file system has none */
 };
 
 static struct identity failed[FAILED_MAX];
@@ -67,7 +71,9 @@ static bool identify(int fd, struct identity *identity)
 
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &status) != 0)
 		return false;
-	*identity = (struct identity){status.stx_ino, status.stx_btime.tv_sec, status.stx_btime.tv_nsec};
+	*identity = (struct identity){status.stx_ino, status.stx_btime.tv_sec, status.stx_btime.tv_nsec, 0};
+	if (ioctl(fd, FS_IOC_GETVERSION, &identity->generation) != 0)
+		identity->generation = 0;
 	return true;
 }
 
@@ -93,7 +99,8 @@ static void tell_sync_after_failure(int fd)
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < n_failed; i++)
 		if (failed[i].inode == identity.inode && failed[i].seconds == identity.seconds &&
-		    failed[i].nanoseconds == identity.nanoseconds && path_of(fd, path))
+		    failed[i].nanoseconds == identity.nanoseconds && failed[i].generation == identity.generation &&
+		    path_of(fd, path))
 			fprintf(stderr, "SYNCED AGAIN %s\n", path);
 	pthread_mutex_unlock(&lock);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@ static const char *file_name(char out[static NAME_BYTES], uint64_t number, const
 	snprintf(out, NAME_BYTES, "%02x/%016llx%s", (unsigned)(number >> 22 & 0xff), (unsigned long long)number, suffix);
 	return out;
 }
+
+static _Atomic bool directory_sync_failed; /* in this process; spool_open begins anew */
 
 static const char *directory_name(char out[static NAME_BYTES], uint64_t number)
 {
@@ -69,6 +72,7 @@ bool spool_open(struct spool *spool, int parent_fd, struct err *err)
 {
 	int fd;
 
+	directory_sync_failed = false;
 	if (mkdirat(parent_fd, "spool", 0700) != 0 && errno != EEXIST)
 		return failed(err, "make", "");
 	fd = openat(parent_fd, "spool", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -136,15 +140,34 @@ static bool give_name(const struct spool *spool, int fd, uint64_t number, struct
 	return result == 0 || failed(err, "link", name);
 }
 
+/*
+ * A directory is shared: once its sync has failed another thread's may say ok about a name that is lost (queue.md §4). So
+ * one thread at a time syncs a directory, and none does after a failure.
+ */
+static pthread_mutex_t directory_locks[SPOOL_DIRECTORIES] = {[0 ... SPOOL_DIRECTORIES - 1] = PTHREAD_MUTEX_INITIALIZER};
+
+static bool sync_once(int fd, const char *name, struct err *err)
+{
+	if (directory_sync_failed)
+		return err_set(err, ERR_SYSTEM, "sync %s: a directory of the spool could not be synced", name);
+	if (!injected("body.sync-directory") && fsync(fd) == 0)
+		return true;
+	directory_sync_failed = true;
+	return failed(err, "sync", name);
+}
+
 static bool sync_directory(const struct spool *spool, uint64_t number, struct err *err)
 {
+	pthread_mutex_t *lock = &directory_locks[number >> 22 & (SPOOL_DIRECTORIES - 1)];
 	char name[NAME_BYTES];
 	int fd = openat(spool->fd, directory_name(name, number), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool synced;
 
 	if (fd < 0)
 		return failed(err, "open", name);
-	synced = (!injected("body.sync-directory") && fsync(fd) == 0) || failed(err, "sync", name);
+	pthread_mutex_lock(lock);
+	synced = sync_once(fd, name, err);
+	pthread_mutex_unlock(lock);
 	close(fd);
 	return synced;
 }
