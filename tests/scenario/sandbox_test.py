@@ -224,7 +224,7 @@ def a_killed_inkand_takes_its_children_along():
             again = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         pathlib.Path(box.box, "inkand.pid").write_text(f"{again.pid}\n")
         wait_until(lambda: not any(alive(p) for p in children), 10, "the old programs end")
-        wait_until(lambda: plain_mail(box) == 250, 10, "mail is accepted again")
+        wait_until(lambda: plain_mail(box) == 250, 40, "mail is accepted again")
         equal(send(box.port, "sender@example.com", ["dave@example.net"], MAIL)[1], "451 4.3.0 Signing is locked")
         again.terminate()
         equal(again.wait(30), 0, "exit status of inkand")

@@ -18,7 +18,7 @@ static const char *file_name(char out[static NAME_BYTES], uint64_t number, const
 	return out;
 }
 
-static _Atomic bool directory_sync_failed; /* in this process; spool_open begins anew */
+static _Atomic int directory_sync_errno; /* of the first failure in this process; spool_open begins anew */
 
 static const char *directory_name(char out[static NAME_BYTES], uint64_t number)
 {
@@ -72,7 +72,7 @@ bool spool_open(struct spool *spool, int parent_fd, struct err *err)
 {
 	int fd;
 
-	directory_sync_failed = false;
+	directory_sync_errno = 0;
 	if (mkdirat(parent_fd, "spool", 0700) != 0 && errno != EEXIST)
 		return failed(err, "make", "");
 	fd = openat(parent_fd, "spool", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -148,11 +148,10 @@ static pthread_mutex_t directory_locks[SPOOL_DIRECTORIES] = {[0 ... SPOOL_DIRECT
 
 static bool sync_once(int fd, const char *name, struct err *err)
 {
-	if (directory_sync_failed)
-		return err_set(err, ERR_SYSTEM, "sync %s: a directory of the spool could not be synced", name);
-	if (!injected("body.sync-directory") && fsync(fd) == 0)
+	errno = directory_sync_errno;
+	if (errno == 0 && !injected("body.sync-directory") && fsync(fd) == 0)
 		return true;
-	directory_sync_failed = true;
+	directory_sync_errno = errno;
 	return failed(err, "sync", name);
 }
 
