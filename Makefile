@@ -139,7 +139,7 @@ $(TOKEN_HELPERS): $(call object,$(filter-out %_test.c %_module.c,$(wildcard test
 
 # PKCS#11 modules of our own that stand before a real one
 TOKEN_MODULES := $(patsubst tests/token/%.c,$(BUILD)/tests/token/%.so,$(wildcard tests/token/*_module.c))
-$(TOKEN_MODULES): $(BUILD)/tests/token/%.so: tests/token/%.c
+$(TOKEN_MODULES): $(BUILD)/tests/token/%.so: tests/token/%.c tests/token/faulty_switches.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -o $@ $< -ldl
 
