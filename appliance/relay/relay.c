@@ -178,6 +178,20 @@ static void on_worker(struct relay *relay, struct msg *msg, int fd)
 	signer_attach(relay->signer, number, fd, threads);
 }
 
+static void on_signer_event(enum signer_event event, const char *text, void *arg)
+{
+	const struct relay *relay = arg;
+	struct signer_state state = signer_state(relay->signer);
+
+	if (event == SIGNER_EVENT_SUSPENDED)
+		log_error("alarm.signing-suspended", LOG_TEXT("why", text), LOG_NUMBER("workers", state.workers),
+			  LOG_NUMBER("waiting", state.waiting + state.running));
+	else if (event == SIGNER_EVENT_RESUMED)
+		log_warning("alarm.signing-resumed", LOG_TEXT("how", text));
+	else
+		log_error("alarm.wrong-signature", LOG_TEXT("why", text), LOG_NUMBER("count", state.wrong_total));
+}
+
 static void on_locked(struct relay *relay, struct msg *msg)
 {
 	bool locked = msg_get_u8(msg) != 0;
@@ -302,6 +316,7 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	if (relay->pool == NULL || !open_store(relay, state_directory, err))
 		return false;
 	relay->signer = signer_new(relay->base);
+	signer_watch(relay->signer, on_signer_event, relay);
 	signer_set_locked(relay->signer, true, "no worker yet");
 
 	const struct submission_context context = {

@@ -160,7 +160,7 @@ static void settle_failure(struct worker *worker, enum worker_state was, const s
 		login_rejected(supervisor, worker->last_error);
 		return;
 	}
-	wait_ms = backoff_next(&worker->backoff, ran_ms);
+	wait_ms = backoff_next_of_worker(&worker->backoff, ran_ms);
 	worker->restarts++;
 	log_warning("worker.ended", LOG_NUMBER("worker", worker->number), LOG_TEXT("how", worker->last_error),
 		    LOG_NUMBER("wait_ms", wait_ms));
@@ -232,7 +232,7 @@ void worker_start(struct worker *worker)
 	if (worker->child == NULL) {
 		log_error("worker.start", LOG_NUMBER("worker", worker->number), LOG_ERR(&err));
 		snprintf(worker->last_error, sizeof worker->last_error, "%s", err.text);
-		worker_wait_to_start(worker, backoff_next(&worker->backoff, 0));
+		worker_wait_to_start(worker, backoff_next_of_worker(&worker->backoff, 0));
 		login_failed(worker->supervisor, err.text);
 		return;
 	}

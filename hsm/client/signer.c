@@ -25,10 +25,12 @@ void request_finish(struct request *request, enum signer_outcome outcome, struct
 	void *arg = request->arg;
 	char *kept = mem_string(text);
 
-	if (outcome == SIGNER_SIGNED)
+	if (outcome == SIGNER_SIGNED) {
 		signer->state.signed_total++;
-	else
+		breaker_good(signer);
+	} else {
 		signer->state.failed_total++;
+	}
 	request_free(request);
 	workers_hand_out(signer);
 	cb(outcome, cms, kept, arg);
@@ -64,7 +66,7 @@ void request_wait(struct request *request, int64_t pause_ms)
 		TAILQ_INSERT_BEFORE(first, request, link);
 	else
 		TAILQ_INSERT_TAIL(&signer->waiting, request, link);
-	if (signer->locked)
+	if (signer->locked || request->refused)
 		wake_in(request, 0);
 	else
 		wake_in(request, least(pause_ms > 0 ? pause_ms : INT64_MAX, request->deadline_ms - now));
@@ -91,9 +93,18 @@ static void request_out_of_time(struct request *request)
 	bool running = !TAILQ_EMPTY(&request->signer->workers);
 	const char *text = request->text;
 
+	breaker_out_of_time(request->signer, request);
 	if (text == NULL)
 		text = running ? "the HSM did not sign in time" : "no HSM worker is running";
 	request_finish(request, running ? SIGNER_DEADLINE : SIGNER_UNAVAILABLE, (struct bytes){0}, text);
+}
+
+static void refuse(struct request *request)
+{
+	bool running = !TAILQ_EMPTY(&request->signer->workers);
+
+	request_finish(request, running ? SIGNER_SUSPENDED : SIGNER_UNAVAILABLE, (struct bytes){0},
+		       "signing is suspended until the HSM signs again");
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -106,6 +117,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (waiting && signer->locked) {
 		request_finish(request, SIGNER_LOCKED, (struct bytes){0}, signer->locked_text);
+	} else if (request->refused) {
+		refuse(request);
 	} else if (clock_monotonic_ms() >= request->deadline_ms) {
 		request_out_of_time(request);
 	} else if (waiting) {
@@ -127,6 +140,7 @@ struct signer *signer_new(struct event_base *base)
 	TAILQ_INIT(&signer->workers);
 	TAILQ_INIT(&signer->waiting);
 	TAILQ_INIT(&signer->requests);
+	breaker_init(signer);
 	return signer;
 }
 
@@ -138,6 +152,7 @@ void signer_free(struct signer *signer)
 		request_free(TAILQ_FIRST(&signer->requests));
 	while (!TAILQ_EMPTY(&signer->workers))
 		worker_free(TAILQ_FIRST(&signer->workers));
+	breaker_clear(signer);
 	free(signer->locked_text);
 	free(signer);
 }
@@ -147,6 +162,8 @@ void signer_set_locked(struct signer *signer, bool locked, const char *why)
 	struct request *request;
 
 	signer->locked = locked;
+	if (locked)
+		breaker_reset(signer);
 	free(signer->locked_text);
 	signer->locked_text = mem_string(why != NULL ? why : "");
 	for (request = TAILQ_FIRST(&signer->waiting); request != NULL; request = TAILQ_NEXT(request, link)) {
@@ -156,7 +173,8 @@ void signer_set_locked(struct signer *signer, bool locked, const char *why)
 	workers_hand_out(signer);
 }
 
-uint64_t signer_request(struct signer *signer, const struct sign_request *request, int64_t deadline_ms, signer_cb *cb, void *arg)
+static uint64_t add_request(struct signer *signer, const struct sign_request *request, bool refused, int64_t deadline_ms,
+			    signer_cb *cb, void *arg)
 {
 	struct request *made = mem_new(sizeof *made);
 
@@ -165,6 +183,7 @@ uint64_t signer_request(struct signer *signer, const struct sign_request *reques
 	made->wire.id = ++signer->last_id;
 	made->asked_ms = clock_monotonic_ms();
 	made->deadline_ms = deadline_ms;
+	made->refused = refused;
 	made->cb = cb;
 	made->arg = arg;
 	made->timer = evtimer_new(signer->base, on_timer, made);
@@ -173,6 +192,19 @@ uint64_t signer_request(struct signer *signer, const struct sign_request *reques
 	request_wait(made, 0);
 	workers_hand_out(signer);
 	return signer->last_id;
+}
+
+uint64_t request_make(struct signer *signer, const struct sign_request *wire, int64_t deadline_ms, signer_cb *cb, void *arg)
+{
+	return add_request(signer, wire, false, deadline_ms, cb, arg);
+}
+
+uint64_t signer_request(struct signer *signer, const struct sign_request *request, int64_t deadline_ms, signer_cb *cb, void *arg)
+{
+	bool refused = signer->breaker.open && !signer->locked;
+
+	breaker_asked(signer, request);
+	return add_request(signer, request, refused, deadline_ms, cb, arg);
 }
 
 void signer_cancel(struct signer *signer, uint64_t id)
@@ -194,6 +226,7 @@ struct signer_state signer_state(const struct signer *signer)
 	const struct worker *worker;
 	const struct request *request;
 
+	state.suspended = signer->breaker.open;
 	for (worker = TAILQ_FIRST(&signer->workers); worker != NULL; worker = TAILQ_NEXT(worker, link)) {
 		state.workers++;
 		state.threads += worker->threads;

@@ -1,6 +1,6 @@
 /*
- * The parts of the signer, for its two files alone: signer.c holds the requests (their life, deadlines, outcomes),
- * signer_workers.c the connections (who gets a request, what the answers mean).
+ * The parts of the signer, for its files alone: signer.c holds the requests (their life, deadlines, outcomes),
+ * signer_workers.c the connections (who gets a request, what the answers mean), signer_breaker.c the circuit breaker.
  *
  * A request either waits (in signer->waiting) or is at one worker or more (struct assignment): at a second one when
  * the first seems stuck. The first good answer ends it. An assignment outlives its request until the worker has
@@ -48,6 +48,7 @@ struct request {
 	int64_t asked_ms;
 	int64_t deadline_ms;
 	int64_t pause_until_ms;
+	bool refused; /* made while signing was suspended */
 	bool failed_once;
 	unsigned failed_at; /* number of the worker, with failed_once */
 	char *text; /* why the last try failed; NULL */
@@ -58,6 +59,21 @@ struct request {
 
 TAILQ_HEAD(request_queue, request);
 
+struct breaker {
+	bool open;
+	int64_t good_ms; /* of the last signature; 0: none yet */
+	int64_t failed_ms; /* of the last failure of a worker that another may not have; 0: none yet */
+	int64_t opened_ms;
+	int64_t probe_pause_ms;
+	uint64_t refused; /* since it opened */
+	uint64_t probe; /* the request that is out; 0: none */
+	bool has_sample;
+	struct sign_request sample; /* what was last asked for */
+	struct event *timer; /* closed: to judge, while requests are open; open: to probe */
+	signer_watch_cb *watch;
+	void *watch_arg;
+};
+
 struct signer {
 	struct event_base *base;
 	TAILQ_HEAD(worker_queue, worker) workers;
@@ -67,14 +83,27 @@ struct signer {
 	char *locked_text;
 	uint64_t last_id;
 	struct signer_state state;
+	struct breaker breaker;
 };
 
 /* signer.c */
+uint64_t request_make(struct signer *signer, const struct sign_request *wire, int64_t deadline_ms, signer_cb *cb, void *arg);
 void request_wait(struct request *request, int64_t pause_ms); /* back to the waiting ones */
 void request_started(struct request *request); /* it is at a worker (more) */
 void request_note(struct request *request, unsigned worker, const char *text); /* why a try failed */
 /* The callback is the last thing that is done: it may free the signer. */
 void request_finish(struct request *request, enum signer_outcome outcome, struct bytes cms, const char *text);
+
+/* signer_breaker.c */
+void breaker_init(struct signer *signer);
+void breaker_clear(struct signer *signer);
+void breaker_asked(struct signer *signer, const struct sign_request *request);
+void breaker_good(struct signer *signer); /* somebody's signature came */
+void breaker_failed(struct signer *signer); /* a worker failed, or ended with requests at it */
+void breaker_wrong(struct signer *signer, const char *text);
+void breaker_out_of_time(struct signer *signer, const struct request *request);
+void breaker_worker_came(struct signer *signer);
+void breaker_reset(struct signer *signer); /* signing is locked, which says enough */
 
 /* signer_workers.c */
 void workers_hand_out(struct signer *signer); /* whatever waits, to whoever is free */

@@ -106,7 +106,7 @@ void workers_hand_out(struct signer *signer)
 	int64_t now = clock_monotonic_ms();
 
 	for (; !signer->locked && request != NULL && any_room(signer); request = next) {
-		struct worker *worker = request->pause_until_ms <= now ? pick(signer, request) : NULL;
+		struct worker *worker = !request->refused && request->pause_until_ms <= now ? pick(signer, request) : NULL;
 
 		next = TAILQ_NEXT(request, link);
 		if (worker == NULL)
@@ -194,7 +194,7 @@ static bool may_try_again(const struct request *request, const struct sign_failu
 {
 	if (failure->class == SIGN_FAIL_CERTIFICATE)
 		return clock_monotonic_ms() - request->asked_ms < SIGNER_CERTIFICATE_PATIENCE_MS;
-	return failure->class == SIGN_FAIL_RETRY || failure->class == SIGN_FAIL_CANCELLED;
+	return failure->class == SIGN_FAIL_RETRY || failure->class == SIGN_FAIL_WRONG || failure->class == SIGN_FAIL_CANCELLED;
 }
 
 static void on_failure(struct worker *worker, const struct sign_failure *failure)
@@ -202,8 +202,12 @@ static void on_failure(struct worker *worker, const struct sign_failure *failure
 	struct request *request = take_answered(worker, failure->id);
 	struct signer *signer = worker->signer;
 
-	if (failure->class == SIGN_FAIL_RETRY)
+	if (failure->class == SIGN_FAIL_RETRY || failure->class == SIGN_FAIL_WRONG) {
 		worker->suspect = true;
+		breaker_failed(signer);
+	}
+	if (failure->class == SIGN_FAIL_WRONG)
+		breaker_wrong(signer, failure->text);
 	if (request == NULL) {
 		workers_hand_out(signer);
 		return;
@@ -231,6 +235,7 @@ void worker_free(struct worker *worker)
 		forget(assignment);
 		if (request == NULL)
 			continue;
+		breaker_failed(signer);
 		request_note(request, worker->number, "the HSM worker ended");
 		if (LIST_EMPTY(&request->assignments))
 			request_wait(request, 0);
@@ -295,4 +300,5 @@ void signer_attach(struct signer *signer, unsigned number, int fd, unsigned thre
 	worker->channel = channel_new(signer->base, fd, on_message, on_closed, worker);
 	TAILQ_INSERT_TAIL(&signer->workers, worker, link);
 	workers_hand_out(signer);
+	breaker_worker_came(signer);
 }

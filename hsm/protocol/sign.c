@@ -96,7 +96,7 @@ bool sign_failure_decode(struct msg *msg, struct sign_failure *failure, struct e
 
 	got.text = msg_get_text(msg);
 	ok = msg_end(msg, "signing failure", err);
-	if (ok && (class < SIGN_FAIL_RETRY || class > SIGN_FAIL_CANCELLED))
+	if (ok && (class < SIGN_FAIL_RETRY || class > SIGN_FAIL_WRONG))
 		ok = err_set(err, ERR_INVALID, "signing failure of unknown class %u", class);
 	if (!ok) {
 		free(got.text);

@@ -43,7 +43,8 @@ enum sign_failure_class {
 	SIGN_FAIL_RETRY = 1, /* this worker could not; another may */
 	SIGN_FAIL_CERTIFICATE = 2, /* no such certificate, or its key is not on the token */
 	SIGN_FAIL_REQUEST = 3, /* malformed or not allowed: no retry */
-	SIGN_FAIL_CANCELLED = 4 /* cancelled, or its budget passed */
+	SIGN_FAIL_CANCELLED = 4, /* cancelled, or its budget passed */
+	SIGN_FAIL_WRONG = 5 /* the token made a signature that does not verify: it never leaves, another worker may do better */
 };
 
 struct sign_failure {

@@ -66,7 +66,7 @@ static enum sign_failure_class class_of(enum token_fault fault, enum err_code co
 	case TOKEN_FAULT_NONE:
 		return code == ERR_INVALID ? SIGN_FAIL_REQUEST : SIGN_FAIL_RETRY;
 	default:
-		return SIGN_FAIL_RETRY;
+		return code == ERR_INTEGRITY ? SIGN_FAIL_WRONG : SIGN_FAIL_RETRY;
 	}
 }
 

@@ -600,6 +600,161 @@ static void a_callback_may_end_it_all(void)
 	tear_down();
 }
 
+/* ---- the circuit breaker ---- */
+
+static struct {
+	unsigned suspended, resumed, wrong;
+	char text[128];
+} heard;
+
+static void on_event(enum signer_event event, const char *text, void *arg)
+{
+	(void)arg;
+	heard.suspended += event == SIGNER_EVENT_SUSPENDED;
+	heard.resumed += event == SIGNER_EVENT_RESUMED;
+	heard.wrong += event == SIGNER_EVENT_WRONG;
+	snprintf(heard.text, sizeof heard.text, "%s", text);
+}
+
+static void set_up_watched(void)
+{
+	set_up();
+	memset(&heard, 0, sizeof heard);
+	signer_watch(signer, on_event, NULL);
+}
+
+static void a_silent_hsm_suspends_signing_until_a_probe_is_signed(void)
+{
+	struct answer first, second;
+	int64_t asked_ms;
+
+	set_up_watched();
+	attach(0, 2);
+	(void)ask(&first, 300);
+	CHECK(wait_for(&first, 1000));
+	CHECK_INT(first.outcome, SIGNER_DEADLINE);
+	CHECK_INT(heard.suspended, 1);
+	CHECK(signer_state(signer).suspended);
+	for (int i = 0; i < 3; i++) {
+		asked_ms = clock_monotonic_ms();
+		(void)ask(&second, 9000);
+		CHECK_INT(second.calls, 0);
+		CHECK(wait_for(&second, 1000));
+		CHECK_INT(second.outcome, SIGNER_SUSPENDED);
+		CHECK(second.at_ms - asked_ms < 400);
+	}
+	CHECK_INT(heard.suspended, 1);
+	CHECK_INT(signer_state(signer).suspended_total, 3);
+	CHECK_INT(fakes[0].n_asked, 1);
+	run_ms(SIGNER_PROBE_FIRST_MS + 300);
+	CHECK_INT(fakes[0].n_asked, 2); /* the probe, of nobody's mail */
+	fake_sign(&fakes[0], fakes[0].asked[1]);
+	run_ms(30);
+	CHECK_INT(heard.resumed, 1);
+	fakes[0].obliging = true;
+	(void)ask(&second, 2000);
+	CHECK(wait_for(&second, 1000));
+	CHECK_INT(second.outcome, SIGNER_SIGNED);
+	tear_down();
+}
+
+static void without_any_worker_it_is_soon_unavailable_at_once_and_a_new_worker_ends_that(void)
+{
+	struct answer patient, quick;
+
+	set_up_watched();
+	(void)ask(&patient, 20000);
+	run_ms(SIGNER_DEAD_MS - 1000);
+	CHECK_INT(heard.suspended, 0);
+	run_ms(2000);
+	CHECK_INT(heard.suspended, 1);
+	(void)ask(&quick, 20000);
+	CHECK(wait_for(&quick, 500));
+	CHECK_INT(quick.outcome, SIGNER_UNAVAILABLE);
+	CHECK_INT(patient.calls, 0); /* asked before: it keeps its time */
+	attach(0, 2);
+	fakes[0].obliging = true;
+	CHECK(wait_for(&patient, 1000));
+	CHECK_INT(patient.outcome, SIGNER_SIGNED);
+	CHECK_INT(heard.resumed, 1);
+	CHECK(!signer_state(signer).suspended);
+	tear_down();
+}
+
+static void a_worker_that_comes_back_is_probed_at_once(void)
+{
+	struct answer first;
+
+	set_up_watched();
+	attach(0, 2);
+	(void)ask(&first, 250);
+	CHECK(wait_for(&first, 1000));
+	CHECK_INT(heard.suspended, 1);
+	kill_fake(0);
+	run_ms(20);
+	attach(0, 2);
+	fakes[0].obliging = true;
+	run_ms(100);
+	CHECK_INT(heard.resumed, 1);
+	tear_down();
+}
+
+static void a_slow_hsm_is_not_dead(void)
+{
+	struct answer slow, late;
+
+	set_up_watched();
+	attach(0, 2);
+	(void)ask(&slow, 600);
+	(void)ask(&late, 300);
+	run_ms(100);
+	fake_sign(&fakes[0], fakes[0].asked[0]);
+	CHECK(wait_for(&late, 1000));
+	CHECK_INT(late.outcome, SIGNER_DEADLINE);
+	CHECK_INT(heard.suspended, 0);
+	tear_down();
+}
+
+static void locking_ends_a_suspension(void)
+{
+	struct answer first;
+
+	set_up_watched();
+	attach(0, 2);
+	(void)ask(&first, 250);
+	CHECK(wait_for(&first, 1000));
+	CHECK(signer_state(signer).suspended);
+	signer_set_locked(signer, true, "no PIN");
+	CHECK(!signer_state(signer).suspended);
+	(void)ask(&first, 2000);
+	CHECK(wait_for(&first, 500));
+	CHECK_INT(first.outcome, SIGNER_LOCKED);
+	tear_down();
+}
+
+static void a_wrong_signature_is_counted_and_made_again_elsewhere(void)
+{
+	struct answer answer;
+	unsigned at;
+
+	set_up_watched();
+	attach(0, 1);
+	attach(1, 1);
+	(void)ask(&answer, 3000);
+	run_ms(20);
+	at = fakes[0].n_asked > 0 ? 0 : 1;
+	fake_fail(&fakes[at], fakes[at].asked[0], SIGN_FAIL_WRONG, "does not verify");
+	run_ms(30);
+	CHECK_INT(heard.wrong, 1);
+	CHECK_INT(signer_state(signer).wrong_total, 1);
+	CHECK_INT(fakes[at].n_asked, 1);
+	if (CHECK_INT(fakes[1 - at].n_asked, 1))
+		fake_sign(&fakes[1 - at], fakes[1 - at].asked[0]);
+	CHECK(wait_for(&answer, 1000));
+	CHECK_INT(answer.outcome, SIGNER_SIGNED);
+	tear_down();
+}
+
 int main(void)
 {
 	TEST(a_digest_comes_back_signed);
@@ -623,5 +778,11 @@ int main(void)
 	TEST(a_running_request_may_finish_while_locked);
 	TEST(a_worker_that_talks_nonsense_is_dropped);
 	TEST(a_callback_may_end_it_all);
+	TEST(a_silent_hsm_suspends_signing_until_a_probe_is_signed);
+	TEST(without_any_worker_it_is_soon_unavailable_at_once_and_a_new_worker_ends_that);
+	TEST(a_worker_that_comes_back_is_probed_at_once);
+	TEST(a_slow_hsm_is_not_dead);
+	TEST(locking_ends_a_suspension);
+	TEST(a_wrong_signature_is_counted_and_made_again_elsewhere);
 	return test_finish();
 }

@@ -39,6 +39,17 @@ static void a_healthy_minute_forgives(void)
 	CHECK_INT(backoff_next(&backoff, 0), 2 * BACKOFF_FIRST_MS);
 }
 
+static void a_worker_waits_three_seconds_at_most(void)
+{
+	struct backoff backoff = {0};
+
+	CHECK_INT(backoff_next_of_worker(&backoff, 0), BACKOFF_FIRST_MS);
+	for (int i = 0; i < 100; i++)
+		CHECK(backoff_next_of_worker(&backoff, BACKOFF_WORKER_HEALTHY_MS - 1) <= BACKOFF_WORKER_LONGEST_MS);
+	CHECK_INT(backoff_next_of_worker(&backoff, 0), BACKOFF_WORKER_LONGEST_MS);
+	CHECK_INT(backoff_next_of_worker(&backoff, BACKOFF_WORKER_HEALTHY_MS), BACKOFF_FIRST_MS);
+}
+
 /* ---- listeners ---- */
 
 static unsigned free_port(void)
@@ -389,6 +400,7 @@ int main(void)
 {
 	TEST(waits_double_up_to_a_minute);
 	TEST(a_healthy_minute_forgives);
+	TEST(a_worker_waits_three_seconds_at_most);
 	TEST(sockets_follow_what_is_wanted);
 	TEST(all_or_none_are_bound);
 	TEST(any_address_gives_way_to_one);

@@ -107,6 +107,7 @@ static void on_signed(enum signer_outcome outcome, struct bytes cms, const char 
 	    [SIGNER_UNAVAILABLE] = "Signing is not available: the token is absent",
 	    [SIGNER_DEADLINE] = "Signing did not finish in time",
 	    [SIGNER_FAILED] = "Signing failed",
+	    [SIGNER_SUSPENDED] = "Signing is suspended: the HSM does not sign",
 	};
 	struct submission *submission = arg;
 	struct err err;
