@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/* pid, restarts and the length fields of three texts */
-#define CHILD_STATUS_LEAST_BYTES (8 + 4 + 3 * 4)
+/* pid, restarts and the length fields of four texts */
+#define CHILD_STATUS_LEAST_BYTES (8 + 4 + 4 * 4)
 
 static void child_status_encode(struct buf *out, const struct child_status *child)
 {
@@ -12,6 +12,7 @@ static void child_status_encode(struct buf *out, const struct child_status *chil
 	msg_put_text(out, child->state);
 	msg_put_u32(out, child->restarts);
 	msg_put_text(out, child->last_error);
+	msg_put_text(out, child->health);
 }
 
 static void child_status_decode(struct msg *msg, struct child_status *child)
@@ -21,6 +22,7 @@ static void child_status_decode(struct msg *msg, struct child_status *child)
 	child->state = msg_get_text(msg);
 	child->restarts = msg_get_u32(msg);
 	child->last_error = msg_get_text(msg);
+	child->health = msg_get_text(msg);
 }
 
 static void child_status_clear(struct child_status *child)
@@ -28,6 +30,7 @@ static void child_status_clear(struct child_status *child)
 	free(child->name);
 	free(child->state);
 	free(child->last_error);
+	free(child->health);
 }
 
 void supervisor_status_encode(struct buf *out, const struct supervisor_status *status)
@@ -43,6 +46,8 @@ void supervisor_status_encode(struct buf *out, const struct supervisor_status *s
 	msg_put_u32(out, (uint32_t)status->n_children);
 	for (size_t i = 0; i < status->n_children; i++)
 		child_status_encode(out, &status->children[i]);
+	msg_put_text(out, status->signing);
+	msg_put_u32(out, status->relay_held_up_ms);
 }
 
 bool supervisor_status_decode(struct msg *msg, struct supervisor_status *status, struct err *err)
@@ -61,6 +66,8 @@ bool supervisor_status_decode(struct msg *msg, struct supervisor_status *status,
 	read.children = mem_new_array(read.n_children, sizeof *read.children);
 	for (size_t i = 0; i < read.n_children; i++)
 		child_status_decode(msg, &read.children[i]);
+	read.signing = msg_get_text(msg);
+	read.relay_held_up_ms = msg_get_u32(msg);
 	if (!msg_end(msg, "supervisor status", err)) {
 		supervisor_status_clear(&read);
 		return false;
@@ -74,6 +81,7 @@ void supervisor_status_clear(struct supervisor_status *status)
 	for (size_t i = 0; i < status->n_children; i++)
 		child_status_clear(&status->children[i]);
 	free(status->children);
+	free(status->signing);
 	free(status->pin);
 	free(status->pin_error);
 	free(status->token_model);

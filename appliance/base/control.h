@@ -10,19 +10,24 @@
 
 #include "appliance/base/msg.h"
 
-#define CONTROL_VERSION 1u /* raised with every change of this file, worker.h or provision.h */
+#define CONTROL_VERSION 2u /* raised with every change of this file, worker.h or provision.h */
 
 enum control_frame {
 	CONTROL_HELLO = 1, /* u32 version */
 	CONTROL_STATUS = 2, /* OK: struct supervisor_status */
-	CONTROL_LOGIN = 3, /* bytes PIN; OK once a worker is ready, ERROR when the token refused the PIN */
-	CONTROL_LOGOUT = 4, /* wipes the PIN everywhere, stops the workers */
+	CONTROL_LOGIN = 3, /* bytes PIN, u8 CONTROL_LOGIN_*; OK once a worker is ready, ERROR when the token refused the PIN */
+	CONTROL_LOGOUT = 4, /* wipes the PIN everywhere, stops the workers; OK when the last one has ended */
 	CONTROL_APPLY = 5, /* u64 revision, u8 check only; OK when the relay runs it (or, check only, would) */
 	CONTROL_PROVISION = 6, /* OK with the descriptor of a task connection (hsm/protocol/provision.h) */
 	CONTROL_STOP = 7, /* inkand ends */
 	CONTROL_RELAY = 8, /* OK with the descriptor of a connection to the relay, for queries (RELAY_QUERY_*) */
 	CONTROL_OK = 32,
 	CONTROL_ERROR = 33 /* u8 enum err_code, text */
+};
+
+enum control_login_flag {
+	CONTROL_LOGIN_KEYPAD = 1, /* no PIN: it is entered at the token */
+	CONTROL_LOGIN_FINAL_TRY = 2 /* although one more wrong PIN locks the token */
 };
 
 enum relay_frame {
@@ -34,7 +39,10 @@ enum relay_frame {
 	RELAY_LOCKED = 5, /* u8 locked, text why */
 	RELAY_READY = 6, /* from the relay: store recovered, configuration runs, mail is accepted */
 	RELAY_STOP = 7, /* finish what is being committed, exit 0 */
-	RELAY_CONSOLE = 8 /* with the descriptor of a console's query connection */
+	RELAY_CONSOLE = 8, /* with the descriptor of a console's query connection */
+	RELAY_PING = 9, /* u64 number, to a relay that is ready; answered with PONG by its event loop */
+	RELAY_PONG = 10, /* u64 number, u32 milliseconds that the event loop was held up at most since the last one */
+	RELAY_SIGNING = 11 /* from the relay: u8 suspended, text why: its circuit breaker */
 };
 
 struct child_status {
@@ -43,6 +51,7 @@ struct child_status {
 	char *state; /* "running", "starting", "waiting 4 s", "stopped" */
 	uint32_t restarts;
 	char *last_error;
+	char *health; /* of a worker: its last canary signature, "" none yet */
 };
 
 struct supervisor_status {
@@ -54,6 +63,8 @@ struct supervisor_status {
 	char *token_model, *token_serial, *token_firmware; /* as the last ready worker said */
 	struct child_status *children;
 	size_t n_children;
+	char *signing; /* "on", or why not */
+	uint32_t relay_held_up_ms; /* the relay's event loop, at most, in its last WATCH_TICK_MS */
 };
 
 void supervisor_status_encode(struct buf *out, const struct supervisor_status *status);

@@ -9,6 +9,7 @@
 #include "appliance/base/channel.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/control.h"
+#include "appliance/base/lag.h"
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
 #include "appliance/base/process.h"
@@ -21,6 +22,7 @@ struct relay {
 	struct channel *supervisor;
 	struct event *terminate, *interrupt;
 	struct pool *pool;
+	struct lag *lag;
 	struct signer *signer;
 	struct queue *queue;
 	struct smtp_server *smtp;
@@ -178,9 +180,35 @@ static void on_worker(struct relay *relay, struct msg *msg, int fd)
 	signer_attach(relay->signer, number, fd, threads);
 }
 
+static void on_ping(struct relay *relay, struct msg *msg)
+{
+	struct buf out = {0};
+
+	msg_put_u64(&out, msg_get_u64(msg));
+	msg_put_u32(&out, lag_take_worst_ms(relay->lag));
+	channel_send(relay->supervisor, RELAY_PONG, buf_bytes(&out), -1);
+	buf_clear(&out);
+}
+
+static void on_lag(unsigned ms, unsigned late_ms, void *arg)
+{
+	(void)arg;
+	log_warning("loop.held-up", LOG_NUMBER("ms", ms), LOG_NUMBER("late_ms", late_ms));
+}
+
+static void tell_signing(struct relay *relay, bool suspended, const char *why)
+{
+	struct buf out = {0};
+
+	msg_put_u8(&out, suspended);
+	msg_put_text(&out, why);
+	channel_send(relay->supervisor, RELAY_SIGNING, buf_bytes(&out), -1);
+	buf_clear(&out);
+}
+
 static void on_signer_event(enum signer_event event, const char *text, void *arg)
 {
-	const struct relay *relay = arg;
+	struct relay *relay = arg;
 	struct signer_state state = signer_state(relay->signer);
 
 	if (event == SIGNER_EVENT_SUSPENDED)
@@ -190,6 +218,8 @@ static void on_signer_event(enum signer_event event, const char *text, void *arg
 		log_warning("alarm.signing-resumed", LOG_TEXT("how", text));
 	else
 		log_error("alarm.wrong-signature", LOG_TEXT("why", text), LOG_NUMBER("count", state.wrong_total));
+	if (event != SIGNER_EVENT_WRONG)
+		tell_signing(relay, event == SIGNER_EVENT_SUSPENDED, text);
 }
 
 static void on_locked(struct relay *relay, struct msg *msg)
@@ -219,6 +249,9 @@ static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, in
 		return;
 	case RELAY_LOCKED:
 		on_locked(relay, msg);
+		break;
+	case RELAY_PING:
+		on_ping(relay, msg);
 		break;
 	case RELAY_STOP:
 		stop(relay, 0);
@@ -315,6 +348,7 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->pool = pool_new(relay->base, RELAY_POOL_THREADS, err);
 	if (relay->pool == NULL || !open_store(relay, state_directory, err))
 		return false;
+	relay->lag = lag_new(relay->base, RELAY_HELD_UP_MS, on_lag, relay);
 	relay->signer = signer_new(relay->base);
 	signer_watch(relay->signer, on_signer_event, relay);
 	signer_set_locked(relay->signer, true, "no worker yet");

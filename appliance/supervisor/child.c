@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,13 @@ void child_kill_after(struct child *child, int64_t ms)
 		event_del(child->kill_timer);
 	else
 		event_add(child->kill_timer, &after);
+}
+
+void child_abort(struct child *child, int64_t ms)
+{
+	if (!child->exited)
+		(void)pidfd_send_signal(child->pidfd, SIGABRT, NULL, 0);
+	child_kill_after(child, ms);
 }
 
 void child_end_text(const struct child_end *end, char *out, size_t size)

@@ -46,6 +46,7 @@ void child_send(struct child *child, uint16_t type, struct bytes payload, int pa
 
 pid_t child_pid(const struct child *child);
 void child_kill_after(struct child *child, int64_t ms); /* SIGKILL then; a later call replaces the time, -1 takes it back */
+void child_abort(struct child *child, int64_t ms); /* SIGABRT now, SIGKILL after that time */
 void child_forget(struct child *child); /* no callback follows; the process is left alone. NULL is fine */
 
 /* "exit code 12", "killed by signal 9 (Killed)" */

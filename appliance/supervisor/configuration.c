@@ -22,6 +22,14 @@ static unsigned effective_number(const struct settings *settings, const char *pa
 	return value != NULL ? (unsigned)strtoul(value, NULL, 10) : 0;
 }
 
+static uint32_t effective_ms(const struct settings *settings, const char *path)
+{
+	const char *value = setting_effective(settings, "%s", path);
+	int64_t ms = value != NULL ? setting_parse_duration_ms(value) : 0;
+
+	return ms > 0 && ms <= UINT32_MAX ? (uint32_t)ms : 0;
+}
+
 static void append(char ***items, size_t *count, char *item)
 {
 	*items = mem_resize(*items, *count + 1, sizeof **items);
@@ -57,6 +65,7 @@ static void read_hsm(const struct settings *settings, struct hsm_settings *hsm)
 	    .backend = effective_text(settings, "hsm backend"),
 	    .threads = effective_number(settings, "hsm threads"),
 	    .import_minimum = effective_text(settings, "hsm import-minimum"),
+	    .canary_ms = effective_ms(settings, "hsm canary"),
 	};
 	read_environment(settings, hsm);
 	read_writable(settings, hsm);

@@ -111,6 +111,7 @@ static void on_status(struct console *console, struct msg *msg)
 static void on_login(struct console *console, struct msg *msg)
 {
 	struct bytes pin = msg_get_bytes(msg);
+	unsigned flags = msg_get_u8(msg);
 	struct request request;
 	struct secret *secret;
 	struct err err;
@@ -121,14 +122,15 @@ static void on_login(struct console *console, struct msg *msg)
 		return;
 	}
 	request = request_of(console);
-	login_begin(console->supervisor, secret, &request);
+	login_begin(console->supervisor, secret, flags, &request);
 }
 
 static void on_logout(struct console *console, struct msg *msg)
 {
+	struct request request = request_of(console);
+
 	(void)msg;
-	login_out(console->supervisor);
-	send_ok(console, (struct bytes){0}, -1);
+	login_out(console->supervisor, &request);
 }
 
 static void on_apply(struct console *console, struct msg *msg)

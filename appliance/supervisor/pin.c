@@ -43,10 +43,11 @@ const char *pin_state_name(const struct pin *pin)
 	return names[pin->state];
 }
 
-void pin_try(struct pin *pin, struct secret *secret)
+void pin_try(struct pin *pin, struct secret *secret, bool final_try)
 {
 	drop_secret(pin);
 	pin->secret = secret;
+	pin->final_try = final_try;
 	pin->state = PIN_TRIED;
 	pin->error[0] = '\0';
 }

@@ -17,7 +17,8 @@ enum pin_state {
 
 struct pin {
 	enum pin_state state;
-	struct secret *secret; /* PIN_TRIED and PIN_HELD */
+	struct secret *secret; /* PIN_TRIED and PIN_HELD; NULL then too: it is entered at the token */
+	bool final_try; /* PIN_TRIED: although one more wrong PIN locks the token */
 	char error[ERR_TEXT_MAX]; /* why not held, or "" */
 	char *file; /* where the secret was read from, or NULL */
 	char *rejected_path; /* STATE/run/pin-rejected */
@@ -29,7 +30,7 @@ void pin_clear(struct pin *pin); /* wipes */
 bool pin_usable(const struct pin *pin); /* workers may log in with it */
 const char *pin_state_name(const struct pin *pin); /* "none", "held", "rejected" */
 
-void pin_try(struct pin *pin, struct secret *secret); /* takes the secret of an operator */
+void pin_try(struct pin *pin, struct secret *secret, bool final_try); /* takes the secret of an operator; NULL: keypad */
 void pin_accepted(struct pin *pin);
 void pin_reject(struct pin *pin, const char *why);
 void pin_forget(struct pin *pin, const char *why); /* wipes; `why` may be "" */

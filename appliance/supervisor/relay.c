@@ -32,6 +32,7 @@ void relay_init(struct supervisor *supervisor)
 
 	*relay = (struct relay){.supervisor = supervisor};
 	relay->start_timer = evtimer_new(supervisor->base, on_start_timer, relay);
+	watch_init(&relay->watch, supervisor->base, RELAY_PING);
 }
 
 void relay_clear(struct supervisor *supervisor)
@@ -39,9 +40,11 @@ void relay_clear(struct supervisor *supervisor)
 	struct relay *relay = &supervisor->relay;
 
 	child_forget(relay->child);
+	watch_clear(&relay->watch);
 	event_free(relay->start_timer);
 	free(relay->answers);
 	free(relay->told_locked);
+	free(relay->suspended);
 	*relay = (struct relay){0};
 }
 
@@ -105,7 +108,29 @@ static void on_ready(struct relay *relay)
 		return;
 	relay->state = RELAY_RUNNING;
 	relay->ready_at_ms = clock_monotonic_ms();
+	watch_begin(&relay->watch, relay->child);
 	log_info("relay.ready", LOG_NUMBER("pid", child_pid(relay->child)));
+}
+
+static void on_pong(struct relay *relay, struct msg *msg)
+{
+	uint64_t number = msg_get_u64(msg);
+	uint32_t held_up_ms = msg_get_u32(msg);
+
+	if (!msg_end(msg, "relay answer", NULL))
+		return;
+	relay->held_up_ms = held_up_ms;
+	watch_answered(&relay->watch, number);
+}
+
+static void on_signing(struct relay *relay, struct msg *msg)
+{
+	bool suspended = msg_get_u8(msg) != 0;
+	char *why = msg_get_text(msg);
+
+	free(relay->suspended);
+	relay->suspended = suspended ? mem_string(why) : NULL;
+	free(why);
 }
 
 static void on_message(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
@@ -119,6 +144,10 @@ static void on_message(struct channel *channel, uint16_t type, struct msg *msg, 
 		on_configured(relay, msg);
 	else if (type == RELAY_READY)
 		on_ready(relay);
+	else if (type == RELAY_PONG)
+		on_pong(relay, msg);
+	else if (type == RELAY_SIGNING)
+		on_signing(relay, msg);
 }
 
 static void wait_to_start(struct relay *relay, int64_t wait_ms)
@@ -155,8 +184,10 @@ static void on_ended(const struct child_end *end, void *arg)
 	bool stopping = relay->state == RELAY_STOPPING;
 
 	relay->child = NULL;
+	watch_end(&relay->watch);
+	free(relay->suspended);
 	free(relay->told_locked);
-	relay->told_locked = NULL;
+	relay->suspended = relay->told_locked = NULL;
 	child_end_text(end, relay->last_error, sizeof relay->last_error);
 	if (stopping) {
 		relay->state = RELAY_STOPPED;
@@ -213,6 +244,7 @@ void relay_stop(struct supervisor *supervisor)
 		return;
 	}
 	relay->state = RELAY_STOPPING;
+	watch_end(&relay->watch);
 	child_send(relay->child, RELAY_STOP, (struct bytes){0}, -1);
 	child_kill_after(relay->child, STOP_GRACE_MS);
 }
@@ -261,6 +293,10 @@ void relay_send_locked(struct supervisor *supervisor)
 		return;
 	free(relay->told_locked);
 	relay->told_locked = mem_string(why);
+	if (locked) {
+		free(relay->suspended);
+		relay->suspended = NULL;
+	}
 	msg_put_u8(&payload, locked ? 1 : 0);
 	msg_put_text(&payload, why);
 	send_frame(relay, RELAY_LOCKED, &payload, -1);

@@ -5,6 +5,7 @@
 #include "appliance/supervisor/backoff.h"
 #include "appliance/supervisor/child.h"
 #include "appliance/supervisor/listeners.h"
+#include "appliance/supervisor/watch.h"
 
 struct event;
 struct supervisor;
@@ -36,6 +37,9 @@ struct relay {
 	struct backoff backoff;
 	uint32_t restarts;
 	char last_error[ERR_TEXT_MAX];
+	struct watch watch; /* while it runs */
+	uint32_t held_up_ms; /* its event loop, as it last said */
+	char *suspended; /* why its circuit breaker is open; NULL: it is not */
 	char *told_locked; /* why signing is locked, as it was told ("" unlocked); NULL: not yet */
 	struct relay_answer *answers; /* RELAY_CONFIGURED frames to come, in order */
 	size_t n_answers;

@@ -27,6 +27,17 @@ static void fill_relay(const struct relay *relay, struct child_status *status)
 	status->last_error = mem_string(relay->last_error);
 }
 
+static char *health_text(const struct worker *worker)
+{
+	long long ago = (long long)((clock_monotonic_ms() - worker->health_at_ms) / 1000);
+
+	if (worker->health.text == NULL)
+		return mem_string("");
+	if (worker->health.good)
+		return mem_format("signed in %u ms, %lld s ago", worker->health.milliseconds, ago);
+	return mem_format("FAILED %lld s ago: %s", ago, worker->health.text);
+}
+
 static void fill_worker(const struct worker *worker, struct child_status *status)
 {
 	static const char *const names[] = {[WORKER_STOPPED] = "stopped",
@@ -39,6 +50,21 @@ static void fill_worker(const struct worker *worker, struct child_status *status
 	status->state = worker->state == WORKER_WAITING ? waiting_text(worker->start_at_ms) : mem_string(names[worker->state]);
 	status->restarts = worker->restarts;
 	status->last_error = mem_string(worker->last_error);
+	status->health = health_text(worker);
+}
+
+static char *signing_text(const struct supervisor *supervisor)
+{
+	const char *why;
+
+	if (supervisor_locked(supervisor, &why))
+		return mem_format("locked: %s", why);
+	if (supervisor->workers.down)
+		return mem_format("no HSM worker has run for %lld s",
+				  (long long)(clock_wall_seconds() - supervisor->workers.down_at + WORKERS_DOWN_MS / 1000));
+	if (supervisor->relay.suspended != NULL)
+		return mem_format("suspended: %s", supervisor->relay.suspended);
+	return mem_string("on");
 }
 
 static char *text_or_empty(const char *text)
@@ -59,6 +85,8 @@ void supervisor_status_fill(const struct supervisor *supervisor, struct supervis
 	    .token_model = text_or_empty(token->model),
 	    .token_serial = text_or_empty(token->serial),
 	    .token_firmware = text_or_empty(token->firmware),
+	    .signing = signing_text(supervisor),
+	    .relay_held_up_ms = supervisor->relay.held_up_ms,
 	    .n_children = 1 + supervisor->workers.count,
 	};
 	status->children = mem_new_array(status->n_children, sizeof *status->children);

@@ -75,6 +75,7 @@ static void on_ended(const struct child_end *end, void *arg)
 	drop(task);
 	if (rejected)
 		login_rejected(supervisor, "the token rejected the PIN in a provisioning task");
+	login_worker_ended(supervisor);
 	supervisor_child_gone(supervisor);
 }
 
@@ -82,7 +83,8 @@ static void on_ended(const struct child_end *end, void *arg)
 static void send_start(struct task *task, int connection)
 {
 	struct supervisor *supervisor = task->supervisor;
-	struct worker_start start = {.settings = supervisor->running->hsm, .has_pin = supervisor->pin.state == PIN_HELD};
+	struct worker_start start = {.settings = supervisor->running->hsm,
+				     .has_pin = supervisor->pin.state == PIN_HELD && supervisor->pin.secret != NULL};
 	struct buf payload = {0};
 
 	task->with_pin = start.has_pin;

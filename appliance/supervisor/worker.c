@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "appliance/base/clock.h"
@@ -11,6 +12,8 @@
 
 #define START_GRACE_MS 180000 /* a worker that is not ready by then hangs */
 #define FAILED_GRACE_MS 10000 /* from FAILED to its end */
+#define SAME_ENDS_LOGGED 5 /* the first so many ends that are all alike, then one in as many as this: */
+#define SAME_ENDS_PER_LINE 20
 #define STOP_GRACE_MS 30000 /* from STOP to its end: longer than a signature's deadline */
 
 static void on_start_timer(evutil_socket_t fd, short what, void *arg)
@@ -30,12 +33,15 @@ struct worker *worker_new(struct supervisor *supervisor, unsigned number)
 	worker->supervisor = supervisor;
 	worker->number = number;
 	worker->start_timer = evtimer_new(supervisor->base, on_start_timer, worker);
+	watch_init(&worker->watch, supervisor->base, WORKER_FRAME_PING);
 	return worker;
 }
 
 void worker_free(struct worker *worker)
 {
 	child_forget(worker->child);
+	watch_clear(&worker->watch);
+	worker_health_clear(&worker->health);
 	event_free(worker->start_timer);
 	free(worker);
 }
@@ -87,10 +93,11 @@ static void became_ready(struct worker *worker, const struct worker_ready *ready
 	worker->state = WORKER_READY;
 	worker->ready_at_ms = clock_monotonic_ms();
 	worker->threads = ready->threads;
-	worker->last_error[0] = '\0';
 	child_kill_after(worker->child, -1);
+	watch_begin(&worker->watch, worker->child);
 	worker_connect(worker);
 	login_succeeded(supervisor);
+	workers_judge(supervisor);
 	tasks_go_on(supervisor);
 	workers_go_on(supervisor);
 }
@@ -126,9 +133,33 @@ static void on_failed(struct worker *worker, struct msg *msg)
 		return;
 	}
 	worker->failed_code = failed.exit_code;
-	snprintf(worker->last_error, sizeof worker->last_error, "%s", failed.text);
+	snprintf(worker->failed_text, sizeof worker->failed_text, "%s", failed.text);
 	worker_failed_clear(&failed);
 	child_kill_after(worker->child, FAILED_GRACE_MS);
+}
+
+static void on_health(struct worker *worker, struct msg *msg)
+{
+	struct worker_health health;
+	struct err err;
+
+	if (!worker_health_decode(msg, &health, &err)) {
+		log_error("worker.message", LOG_NUMBER("worker", worker->number), LOG_ERR(&err));
+		return;
+	}
+	worker_health_clear(&worker->health);
+	worker->health = health;
+	worker->health_at_ms = clock_monotonic_ms();
+	if (!health.good)
+		log_error("alarm.canary", LOG_NUMBER("worker", worker->number), LOG_TEXT("error", health.text));
+}
+
+static void on_pong(struct worker *worker, struct msg *msg)
+{
+	uint64_t number = msg_get_u64(msg);
+
+	if (msg_end(msg, "worker answer", NULL))
+		watch_answered(&worker->watch, number);
 }
 
 static void on_message(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
@@ -142,19 +173,44 @@ static void on_message(struct channel *channel, uint16_t type, struct msg *msg, 
 		on_ready(worker, msg);
 	else if (type == WORKER_FRAME_FAILED)
 		on_failed(worker, msg);
+	else if (type == WORKER_FRAME_PONG)
+		on_pong(worker, msg);
+	else if (type == WORKER_FRAME_HEALTH)
+		on_health(worker, msg);
 }
 
 /* ---- its end ---- */
+
+/* A token that is away for a weekend must not fill the log. */
+static bool is_quiet(const struct worker *worker)
+{
+	return worker->same_ends >= SAME_ENDS_LOGGED && worker->same_ends % SAME_ENDS_PER_LINE != 0;
+}
+
+static void log_end(struct worker *worker, const char *before, int64_t wait_ms)
+{
+	bool alike = wait_ms > BACKOFF_FIRST_MS && strcmp(before, worker->last_error) == 0;
+
+	worker->same_ends = alike ? worker->same_ends + 1 : 0;
+	if (is_quiet(worker))
+		return;
+	log_warning("worker.ended", LOG_NUMBER("worker", worker->number), LOG_TEXT("how", worker->last_error),
+		    LOG_NUMBER("wait_ms", wait_ms), LOG_NUMBER("alike", worker->same_ends + 1));
+}
 
 static void settle_failure(struct worker *worker, enum worker_state was, const struct child_end *end)
 {
 	struct supervisor *supervisor = worker->supervisor;
 	bool rejected = worker->failed_code == WORKER_EXIT_PIN_REJECTED || end->code == WORKER_EXIT_PIN_REJECTED;
 	int64_t ran_ms = worker->ready_at_ms != 0 ? clock_monotonic_ms() - worker->ready_at_ms : 0;
+	char before[ERR_TEXT_MAX];
 	int64_t wait_ms;
 
+	snprintf(before, sizeof before, "%s", worker->last_error);
 	if (worker->failed_code == WORKER_EXIT_OK)
 		child_end_text(end, worker->last_error, sizeof worker->last_error);
+	else
+		snprintf(worker->last_error, sizeof worker->last_error, "%s", worker->failed_text);
 	if (rejected) {
 		worker->state = WORKER_STOPPED;
 		login_rejected(supervisor, worker->last_error);
@@ -162,8 +218,7 @@ static void settle_failure(struct worker *worker, enum worker_state was, const s
 	}
 	wait_ms = backoff_next_of_worker(&worker->backoff, ran_ms);
 	worker->restarts++;
-	log_warning("worker.ended", LOG_NUMBER("worker", worker->number), LOG_TEXT("how", worker->last_error),
-		    LOG_NUMBER("wait_ms", wait_ms));
+	log_end(worker, before, wait_ms);
 	worker_wait_to_start(worker, wait_ms);
 	if (was == WORKER_STARTING)
 		login_failed(supervisor, worker->last_error);
@@ -187,6 +242,7 @@ static void on_ended(const struct child_end *end, void *arg)
 	enum worker_state was = worker->state;
 
 	worker->child = NULL;
+	watch_end(&worker->watch);
 	if (was == WORKER_STOPPING)
 		settle_stop(worker, end);
 	else
@@ -194,6 +250,8 @@ static void on_ended(const struct child_end *end, void *arg)
 	acknowledged(worker);
 	workers_drop_surplus(supervisor); /* this one perhaps */
 	relay_send_locked(supervisor);
+	workers_judge(supervisor);
+	login_worker_ended(supervisor);
 	tasks_go_on(supervisor);
 	workers_go_on(supervisor);
 	supervisor_child_gone(supervisor);
@@ -208,8 +266,9 @@ static void send_start(struct worker *worker)
 	struct worker_start start = {
 	    .settings = supervisor->running->hsm,
 	    .certificates = configuration_certificates(supervisor->running, supervisor->previous),
-	    .pin = secret_bytes(supervisor->pin.secret),
-	    .has_pin = true,
+	    .pin = supervisor->pin.secret != NULL ? secret_bytes(supervisor->pin.secret) : (struct bytes){0},
+	    .has_pin = supervisor->pin.secret != NULL,
+	    .final_try = supervisor->pin.state == PIN_TRIED && supervisor->pin.final_try,
 	};
 	struct buf payload = {0};
 
@@ -237,7 +296,8 @@ void worker_start(struct worker *worker)
 		return;
 	}
 	worker->state = WORKER_STARTING;
-	log_info("worker.started", LOG_NUMBER("worker", worker->number), LOG_NUMBER("pid", child_pid(worker->child)));
+	if (!is_quiet(worker))
+		log_info("worker.started", LOG_NUMBER("worker", worker->number), LOG_NUMBER("pid", child_pid(worker->child)));
 	child_kill_after(worker->child, START_GRACE_MS);
 	send_start(worker);
 }
@@ -252,5 +312,6 @@ void worker_stop(struct worker *worker)
 	if (worker->state != WORKER_STARTING) /* one that starts keeps its longer grace */
 		child_kill_after(worker->child, STOP_GRACE_MS);
 	worker->state = WORKER_STOPPING;
+	watch_end(&worker->watch);
 	child_send(worker->child, WORKER_FRAME_STOP, (struct bytes){0}, -1);
 }

@@ -4,6 +4,7 @@
 
 #include "appliance/supervisor/backoff.h"
 #include "appliance/supervisor/child.h"
+#include "appliance/supervisor/watch.h"
 #include "hsm/protocol/worker.h"
 
 struct event;
@@ -31,7 +32,12 @@ struct worker {
 	bool outdated; /* runs with settings that are no longer the applied ones */
 	bool must_acknowledge; /* was sent CERTIFICATES, has not answered */
 	uint32_t failed_code; /* of the FAILED frame, WORKER_EXIT_OK: none came */
-	char last_error[ERR_TEXT_MAX];
+	char failed_text[ERR_TEXT_MAX];
+	struct watch watch; /* while it is ready */
+	unsigned same_ends; /* in a row, with the same last_error: not each is logged */
+	struct worker_health health; /* its last canary; text NULL: none yet */
+	int64_t health_at_ms;
+	char last_error[ERR_TEXT_MAX]; /* how it last ended; kept while it runs again */
 };
 
 struct worker *worker_new(struct supervisor *supervisor, unsigned number);

@@ -1,15 +1,56 @@
 #include "appliance/supervisor/workers.h"
 
+#include <event2/event.h>
 #include <stdlib.h>
 
 #include "appliance/base/clock.h"
+#include "appliance/base/log.h"
 #include "appliance/supervisor/supervisor_private.h"
 
 /* ---- the set ---- */
 
+static const char *last_error(const struct supervisor *supervisor)
+{
+	const struct workers *workers = &supervisor->workers;
+
+	for (size_t i = 0; i < workers->count; i++)
+		if (workers->items[i]->last_error[0] != '\0')
+			return workers->items[i]->last_error;
+	return "";
+}
+
+static void on_down(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *supervisor = arg;
+
+	(void)fd;
+	(void)what;
+	if (workers_ready(supervisor) > 0 || supervisor->pin.state != PIN_HELD || supervisor->stopping)
+		return;
+	supervisor->workers.down = true;
+	supervisor->workers.down_at = clock_wall_seconds();
+	log_error("alarm.hsm-down", LOG_TEXT("error", last_error(supervisor)));
+}
+
+void workers_judge(struct supervisor *supervisor)
+{
+	struct timeval patience = {.tv_sec = WORKERS_DOWN_MS / 1000};
+	struct workers *workers = &supervisor->workers;
+
+	if (workers_ready(supervisor) == 0 && supervisor->pin.state == PIN_HELD) {
+		if (!workers->down && !event_pending(workers->down_timer, EV_TIMEOUT, NULL))
+			event_add(workers->down_timer, &patience);
+		return;
+	}
+	event_del(workers->down_timer);
+	if (workers->down)
+		log_warning("alarm.hsm-up", LOG_NUMBER("seconds", clock_wall_seconds() - workers->down_at));
+	workers->down = false;
+}
+
 void workers_init(struct supervisor *supervisor)
 {
-	supervisor->workers = (struct workers){0};
+	supervisor->workers = (struct workers){.down_timer = evtimer_new(supervisor->base, on_down, supervisor)};
 }
 
 void workers_clear(struct supervisor *supervisor)
@@ -19,6 +60,7 @@ void workers_clear(struct supervisor *supervisor)
 	for (size_t i = 0; i < workers->count; i++)
 		worker_free(workers->items[i]);
 	free(workers->items);
+	event_free(workers->down_timer);
 	worker_ready_clear(&workers->token);
 	*workers = (struct workers){0};
 }

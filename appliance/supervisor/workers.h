@@ -11,8 +11,13 @@
 struct workers {
 	struct worker **items;
 	size_t count;
+	struct event *down_timer; /* no worker is ready, though they may log in */
+	bool down; /* for so long that the alarm was given */
+	int64_t down_at; /* wall seconds */
 	struct worker_ready token; /* what the last ready worker said; empty strings before */
 };
+
+#define WORKERS_DOWN_MS 5000
 
 void workers_init(struct supervisor *supervisor);
 void workers_clear(struct supervisor *supervisor);
@@ -26,6 +31,9 @@ void workers_follow(struct supervisor *supervisor, bool hsm_changed);
 
 /* Starts, or stops for a restart, the next worker, when none is on its way up or down. */
 void workers_go_on(struct supervisor *supervisor);
+
+/* Gives the alarm when no worker has been ready for WORKERS_DOWN_MS although signing is not locked, and takes it back. */
+void workers_judge(struct supervisor *supervisor);
 
 size_t workers_ready(const struct supervisor *supervisor);
 size_t workers_alive(const struct supervisor *supervisor); /* with a process */

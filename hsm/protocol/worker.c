@@ -38,6 +38,7 @@ void hsm_settings_encode(struct buf *out, const struct hsm_settings *settings)
 	msg_put_text(out, settings->import_minimum);
 	text_list_encode(out, settings->environment, settings->n_environment);
 	text_list_encode(out, settings->writable, settings->n_writable);
+	msg_put_u32(out, settings->canary_ms);
 }
 
 void hsm_settings_decode(struct msg *msg, struct hsm_settings *settings)
@@ -50,6 +51,7 @@ void hsm_settings_decode(struct msg *msg, struct hsm_settings *settings)
 	settings->import_minimum = msg_get_text(msg);
 	settings->environment = text_list_decode(msg, &settings->n_environment);
 	settings->writable = text_list_decode(msg, &settings->n_writable);
+	settings->canary_ms = msg_get_u32(msg);
 }
 
 void hsm_settings_clear(struct hsm_settings *settings)
@@ -131,6 +133,7 @@ void worker_start_encode(struct buf *out, const struct worker_start *start)
 	hsm_settings_encode(out, &start->settings);
 	msg_put_bytes(out, buf_bytes(&certificates));
 	msg_put_u8(out, start->has_pin ? 1 : 0);
+	msg_put_u8(out, start->final_try ? 1 : 0);
 	msg_put_bytes(out, start->has_pin ? start->pin : (struct bytes){0});
 	buf_clear(&certificates);
 }
@@ -139,16 +142,18 @@ bool worker_start_decode(struct msg *msg, struct worker_start *start, struct err
 {
 	struct worker_start got = {0};
 	struct msg certificates;
-	unsigned has_pin;
+	unsigned has_pin, final_try;
 	bool ok;
 
 	hsm_settings_decode(msg, &got.settings);
 	certificates = msg_of(msg_get_bytes(msg));
 	has_pin = msg_get_u8(msg);
 	got.has_pin = has_pin == 1;
+	final_try = msg_get_u8(msg);
+	got.final_try = final_try == 1;
 	got.pin = msg_get_bytes(msg);
 	ok = msg_end(msg, "start message", err) && worker_certificates_decode(&certificates, &got.certificates, err);
-	if (ok && (has_pin > 1 || (!got.has_pin && got.pin.len > 0)))
+	if (ok && (has_pin > 1 || final_try > 1 || (!got.has_pin && got.pin.len > 0)))
 		ok = err_set(err, ERR_INVALID, "malformed start message");
 	if (!ok) {
 		worker_start_clear(&got);
@@ -202,6 +207,34 @@ void worker_ready_clear(struct worker_ready *ready)
 	free(ready->serial);
 	free(ready->firmware);
 	*ready = (struct worker_ready){0};
+}
+
+void worker_health_encode(struct buf *out, const struct worker_health *health)
+{
+	msg_put_u8(out, health->good ? 1 : 0);
+	msg_put_u32(out, health->milliseconds);
+	msg_put_text(out, health->text);
+}
+
+bool worker_health_decode(struct msg *msg, struct worker_health *health, struct err *err)
+{
+	struct worker_health got = {0};
+
+	got.good = msg_get_u8(msg) != 0;
+	got.milliseconds = msg_get_u32(msg);
+	got.text = msg_get_text(msg);
+	if (!msg_end(msg, "health message", err)) {
+		worker_health_clear(&got);
+		return false;
+	}
+	*health = got;
+	return true;
+}
+
+void worker_health_clear(struct worker_health *health)
+{
+	free(health->text);
+	*health = (struct worker_health){0};
 }
 
 void worker_failed_encode(struct buf *out, const struct worker_failed *failed)

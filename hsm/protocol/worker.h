@@ -21,7 +21,10 @@ enum worker_frame {
 	WORKER_FRAME_CERTIFICATES = 3, /* list of struct worker_certificate: replaces the list */
 	WORKER_FRAME_STOP = 4, /* finish running signatures, then exit 0 */
 	WORKER_FRAME_READY = 5, /* struct worker_ready */
-	WORKER_FRAME_FAILED = 6 /* struct worker_failed; the worker exits right after */
+	WORKER_FRAME_FAILED = 6, /* struct worker_failed; the worker exits right after */
+	WORKER_FRAME_PING = 7, /* u64 number, to a worker that is ready; answered with PONG by its event loop */
+	WORKER_FRAME_PONG = 8, /* u64 number */
+	WORKER_FRAME_HEALTH = 9 /* struct worker_health: after each canary signature */
 };
 
 /* Exit codes of inkan-hsm, so that inkand knows the class even when FAILED was lost. */
@@ -46,6 +49,7 @@ struct hsm_settings {
 	size_t n_environment;
 	char **writable; /* directories the module may write in (Landlock) */
 	size_t n_writable;
+	uint32_t canary_ms; /* of quiet, before a signature is made only to see whether the HSM signs; 0: never */
 };
 
 struct worker_certificate {
@@ -66,6 +70,7 @@ struct worker_start {
 	struct worker_certificates certificates;
 	struct bytes pin; /* empty with has_pin false; a view into the frame: copy to a struct secret at once */
 	bool has_pin;
+	bool final_try; /* log in although one more wrong PIN locks the token: an operator said so */
 };
 
 struct worker_ready {
@@ -76,6 +81,13 @@ struct worker_ready {
 	uint32_t threads;
 	uint32_t keys_loaded;
 	uint32_t keys_missing; /* certificates whose key is not on the token */
+};
+
+/* What a canary signature has shown. */
+struct worker_health {
+	bool good;
+	uint32_t milliseconds;
+	char *text; /* what failed, or "" */
 };
 
 struct worker_failed {
@@ -98,6 +110,10 @@ void worker_start_clear(struct worker_start *start);
 void worker_ready_encode(struct buf *out, const struct worker_ready *ready);
 bool worker_ready_decode(struct msg *msg, struct worker_ready *ready, struct err *err) MUST_USE;
 void worker_ready_clear(struct worker_ready *ready);
+
+void worker_health_encode(struct buf *out, const struct worker_health *health);
+bool worker_health_decode(struct msg *msg, struct worker_health *health, struct err *err) MUST_USE;
+void worker_health_clear(struct worker_health *health);
 
 void worker_failed_encode(struct buf *out, const struct worker_failed *failed);
 bool worker_failed_decode(struct msg *msg, struct worker_failed *failed, struct err *err) MUST_USE;

@@ -46,6 +46,7 @@ struct jobs {
 	void *idle_arg;
 	unsigned faults; /* in a row */
 	int64_t last_good_ms;
+	int64_t last_signed_ms;
 };
 
 /* ---- on a thread of the pool ---- */
@@ -157,6 +158,8 @@ static void finished(void *arg)
 		answer(jobs, job);
 	TAILQ_REMOVE(&jobs->open, job, link);
 	jobs->n_open--;
+	if (job->done)
+		jobs_note_signature(jobs);
 	if (tried)
 		jobs_judge(jobs, job->done, job->fault, &job->err);
 	keyring_release(job->entry);
@@ -297,6 +300,21 @@ void jobs_stop(struct jobs *jobs, jobs_idle *idle, void *arg)
 	check_idle(jobs);
 }
 
+int64_t jobs_unsigned_ms(const struct jobs *jobs)
+{
+	return jobs->n_open > 0 ? 0 : clock_monotonic_ms() - jobs->last_signed_ms;
+}
+
+void jobs_note_signature(struct jobs *jobs)
+{
+	jobs->last_signed_ms = clock_monotonic_ms();
+}
+
+void jobs_fail(struct jobs *jobs, const char *text)
+{
+	jobs->fatal(TOKEN_FAULT_MODULE, text, jobs->arg);
+}
+
 int64_t jobs_quiet_ms(const struct jobs *jobs)
 {
 	return jobs->n_open > 0 ? 0 : clock_monotonic_ms() - jobs->last_good_ms;
@@ -312,7 +330,7 @@ struct jobs *jobs_new(struct event_base *base, struct pool *pool, struct keyring
 	jobs->pool = pool;
 	jobs->fatal = fatal;
 	jobs->arg = arg;
-	jobs->last_good_ms = clock_monotonic_ms();
+	jobs->last_good_ms = jobs->last_signed_ms = clock_monotonic_ms();
 	TAILQ_INIT(&jobs->open);
 	jobs->watch = event_new(base, -1, EV_PERSIST, on_watch, jobs);
 	event_add(jobs->watch, &every);

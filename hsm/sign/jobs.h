@@ -30,6 +30,9 @@ void jobs_stop(struct jobs *jobs, jobs_idle *idle, void *arg);
 /* Counts an operation of the token, whoever asked for it; `fatal` when it is lost. */
 void jobs_judge(struct jobs *jobs, bool good, enum token_fault fault, const struct err *err);
 
+int64_t jobs_unsigned_ms(const struct jobs *jobs); /* since a signature was last made; 0 while a request is open */
+void jobs_note_signature(struct jobs *jobs); /* one that no request asked for */
+void jobs_fail(struct jobs *jobs, const char *text); /* the module is lost for this process: `fatal` */
 int64_t jobs_quiet_ms(const struct jobs *jobs); /* since the last operation that worked; 0 while a request is open */
 
 #endif

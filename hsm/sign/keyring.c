@@ -24,6 +24,7 @@ struct keyring {
 	struct token *token;
 	struct keyring_entry **entries; /* by certificate */
 	size_t count;
+	size_t turn; /* of keyring_next_loaded */
 };
 
 static void entry_free(struct keyring_entry *entry)
@@ -153,6 +154,17 @@ struct keyring_entry *keyring_find_unloaded(struct keyring *keyring)
 	for (size_t i = 0; i < keyring->count; i++) {
 		if (atomic_load(&keyring->entries[i]->state) == KEY_UNLOADED)
 			return retain(keyring->entries[i]);
+	}
+	return NULL;
+}
+
+struct keyring_entry *keyring_next_loaded(struct keyring *keyring)
+{
+	for (size_t i = 0; i < keyring->count; i++) {
+		struct keyring_entry *entry = keyring->entries[keyring->turn++ % keyring->count];
+
+		if (atomic_load(&entry->state) == KEY_LOADED)
+			return retain(entry);
 	}
 	return NULL;
 }

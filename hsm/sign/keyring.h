@@ -25,6 +25,9 @@ void keyring_release(struct keyring_entry *entry); /* any thread; NULL is fine *
 /* An entry whose key has not been looked for yet, to be released; NULL when there is none. */
 struct keyring_entry *keyring_find_unloaded(struct keyring *keyring);
 
+/* A loaded entry, to be released: another one each time, in turn; NULL when there is none. */
+struct keyring_entry *keyring_next_loaded(struct keyring *keyring);
+
 /* Any thread. Looks for the key unless that has been done. False when there is none, with the fault that says why. */
 bool keyring_load(struct keyring_entry *entry, enum token_fault *fault, struct err *err) MUST_USE;
 

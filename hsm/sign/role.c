@@ -22,6 +22,7 @@ struct worker {
 	struct upkeep *upkeep;
 	struct channel *control;
 	unsigned threads;
+	uint32_t canary_ms;
 };
 
 _Noreturn static void leave(void *arg)
@@ -94,6 +95,27 @@ static void on_certificates(struct worker *worker, struct msg *msg)
 		worker_fail(WORKER_EXIT_INTERNAL, err.text);
 }
 
+static void on_ping(struct worker *worker, struct msg *msg)
+{
+	struct buf out = {0};
+
+	msg_put_u64(&out, msg_get_u64(msg));
+	channel_send(worker->control, WORKER_FRAME_PONG, buf_bytes(&out), -1);
+	buf_clear(&out);
+}
+
+static void report_health(bool good, int64_t ms, const char *text, void *arg)
+{
+	struct worker *worker = arg;
+	struct worker_health health = {.good = good, .milliseconds = (uint32_t)ms, .text = mem_string(text)};
+	struct buf out = {0};
+
+	worker_health_encode(&out, &health);
+	channel_send(worker->control, WORKER_FRAME_HEALTH, buf_bytes(&out), -1);
+	buf_clear(&out);
+	worker_health_clear(&health);
+}
+
 static void on_control(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
 	struct worker *worker = arg;
@@ -109,6 +131,8 @@ static void on_control(struct channel *channel, uint16_t type, struct msg *msg, 
 		on_certificates(worker, msg);
 	else if (type == WORKER_FRAME_STOP)
 		on_stop(worker);
+	else if (type == WORKER_FRAME_PING)
+		on_ping(worker, msg);
 	else
 		worker_fail(WORKER_EXIT_INTERNAL, "unknown order from inkand");
 }
@@ -140,10 +164,15 @@ static void load_keys(struct worker *worker)
 	}
 }
 
-static void open_token(struct worker *worker, const struct hsm_settings *settings, const struct secret *pin)
+static void open_token(struct worker *worker, const struct hsm_settings *settings, bool final_try, const struct secret *pin)
 {
 	struct token_place place = {
-	    .backend = settings->backend, .module = settings->module, .label = settings->token, .threads = worker->threads};
+	    .backend = settings->backend,
+	    .module = settings->module,
+	    .label = settings->token,
+	    .threads = worker->threads,
+	    .final_try = final_try,
+	};
 	enum token_fault fault = TOKEN_FAULT_NONE;
 	struct err err;
 
@@ -160,7 +189,8 @@ static void set_up(struct worker *worker, struct err *err)
 	if (!start_receive(&start, &pin, err))
 		worker_fail(WORKER_EXIT_INTERNAL, err->text);
 	worker->threads = start_threads(&start.settings);
-	open_token(worker, &start.settings, pin);
+	worker->canary_ms = start.settings.canary_ms;
+	open_token(worker, &start.settings, start.final_try, pin);
 	secret_free(pin);
 	worker->keyring = keyring_new(worker->token);
 	keyring_replace(worker->keyring, &start.certificates);
@@ -175,12 +205,20 @@ int sign_role(void)
 	struct err err;
 
 	set_up(&worker, &err);
+	start_warn();
 	pool = pool_new(worker.base, worker.threads, &err);
 	if (pool == NULL || !report_ready(&worker, &err))
 		worker_fail(WORKER_EXIT_INTERNAL, err.text);
 	worker.jobs = jobs_new(worker.base, pool, worker.keyring, on_fatal, &worker);
-	worker.upkeep = upkeep_new(worker.base, pool, worker.token, worker.keyring, worker.jobs);
 	worker.control = channel_new(worker.base, CHILD_CONTROL_FD, on_control, on_control_closed, &worker);
+	worker.upkeep = upkeep_new(&(struct upkeep_place){.base = worker.base,
+							  .pool = pool,
+							  .token = worker.token,
+							  .keyring = worker.keyring,
+							  .jobs = worker.jobs,
+							  .canary_ms = worker.canary_ms,
+							  .report = report_health,
+							  .arg = &worker});
 	upkeep_load_keys(worker.upkeep);
 	event_base_dispatch(worker.base);
 	worker_fail(WORKER_EXIT_INTERNAL, "the event loop ended");

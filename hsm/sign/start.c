@@ -31,8 +31,17 @@ void worker_fail(enum worker_exit code, const char *text)
 	worker_failed_encode(&out, &failed);
 	told =
 	    frame_send(CHILD_CONTROL_FD, WORKER_FRAME_FAILED, buf_bytes(&out), -1, clock_monotonic_ms() + REPORT_WAIT_MS, NULL);
-	log_error("worker.failed", LOG_NUMBER("exit", code), LOG_TEXT("error", text), LOG_NUMBER("told", told));
+	if (!told) /* else inkand logs it, and not each of many alike */
+		log_error("worker.failed", LOG_NUMBER("exit", code), LOG_TEXT("error", text));
 	_exit((int)code);
+}
+
+static bool memory_is_locked;
+
+void start_warn(void)
+{
+	if (!memory_is_locked)
+		log_warning("worker.memory-not-locked", LOG_TEXT("hint", "raise the limit of locked memory"));
 }
 
 static bool decode(struct buf *payload, struct worker_start *start, struct secret **pin, struct err *err)
@@ -101,14 +110,10 @@ static bool confine(const struct hsm_settings *settings, struct err *err)
 
 bool start_receive(struct worker_start *start, struct secret **pin, struct err *err)
 {
-	bool locked;
-
 	process_no_dump();
-	locked = process_lock_memory();
+	memory_is_locked = process_lock_memory();
 	if (!receive(start, pin, err))
 		return false;
-	if (!locked)
-		log_warning("worker.memory-not-locked", LOG_TEXT("hint", "raise the limit of locked memory"));
 	if (set_environment(&start->settings, err) && confine(&start->settings, err))
 		return true;
 	worker_start_clear(start);

@@ -14,6 +14,8 @@
  */
 bool start_receive(struct worker_start *start, struct secret **pin, struct err *err) MUST_USE;
 
+void start_warn(void); /* logs what is not as it should be with this process, and will stay so */
+
 /* The threads that the settings ask for, as far as the back end can. */
 unsigned start_threads(const struct hsm_settings *settings);
 

@@ -1,18 +1,34 @@
 #include "hsm/sign/upkeep.h"
 
 #include <event2/event.h>
+#include <openssl/rand.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
 
+#define WATCH_MS 1000
+
+/* One signature at a time, on a thread of the pool. */
+struct canary {
+	struct event *timer;
+	bool flying;
+	int64_t since_ms;
+	struct keyring_entry *entry;
+	uint8_t digest[32];
+	bool made;
+	int64_t took_ms;
+	enum token_fault fault;
+	struct err err;
+};
+
 struct upkeep {
-	struct pool *pool;
-	struct token *token;
-	struct keyring *keyring;
-	struct jobs *jobs;
+	struct upkeep_place place;
 	struct event *load_timer;
 	struct event *check_timer;
+	struct event *watch;
+	int64_t check_since_ms;
+	struct canary canary;
 	/* One load and one check at a time, written by the pool's thread until it is done. */
 	bool loading, checking;
 	struct keyring_entry *entry;
@@ -48,7 +64,7 @@ static void load_finished(void *arg)
 	if (missing)
 		log_warning("key.missing", LOG_ERR(&upkeep->load_err));
 	else
-		jobs_judge(upkeep->jobs, upkeep->loaded, upkeep->load_fault, &upkeep->load_err);
+		jobs_judge(upkeep->place.jobs, upkeep->loaded, upkeep->load_fault, &upkeep->load_err);
 	in_ms(upkeep->load_timer, upkeep->loaded || missing ? UPKEEP_REST * upkeep->load_ms : UPKEEP_CHECK_MS);
 }
 
@@ -63,18 +79,18 @@ void upkeep_load_keys(struct upkeep *upkeep)
 {
 	if (upkeep->loading)
 		return;
-	upkeep->entry = keyring_find_unloaded(upkeep->keyring);
+	upkeep->entry = keyring_find_unloaded(upkeep->place.keyring);
 	if (upkeep->entry == NULL)
 		return;
 	upkeep->loading = true;
-	pool_submit(upkeep->pool, load_work, load_finished, upkeep);
+	pool_submit(upkeep->place.pool, load_work, load_finished, upkeep);
 }
 
 static void check_work(void *arg)
 {
 	struct upkeep *upkeep = arg;
 
-	upkeep->present = token_check(upkeep->token, &upkeep->check_fault, &upkeep->check_err);
+	upkeep->present = token_check(upkeep->place.token, &upkeep->check_fault, &upkeep->check_err);
 }
 
 static void check_finished(void *arg)
@@ -82,14 +98,14 @@ static void check_finished(void *arg)
 	struct upkeep *upkeep = arg;
 
 	upkeep->checking = false;
-	jobs_judge(upkeep->jobs, upkeep->present, upkeep->check_fault, &upkeep->check_err);
+	jobs_judge(upkeep->place.jobs, upkeep->present, upkeep->check_fault, &upkeep->check_err);
 	in_ms(upkeep->check_timer, UPKEEP_CHECK_MS);
 }
 
 static void on_check_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct upkeep *upkeep = arg;
-	int64_t quiet = jobs_quiet_ms(upkeep->jobs);
+	int64_t quiet = jobs_quiet_ms(upkeep->place.jobs);
 
 	(void)fd;
 	(void)what;
@@ -100,20 +116,94 @@ static void on_check_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	upkeep->checking = true;
-	pool_submit(upkeep->pool, check_work, check_finished, upkeep);
+	upkeep->check_since_ms = clock_monotonic_ms();
+	pool_submit(upkeep->place.pool, check_work, check_finished, upkeep);
 }
 
-struct upkeep *upkeep_new(struct event_base *base, struct pool *pool, struct token *token, struct keyring *keyring,
-			  struct jobs *jobs)
+/* ---- the canary ---- */
+
+static void canary_work(void *arg)
 {
+	struct canary *canary = arg;
+	struct cms_content content = {.algorithm = SIGN_SHA256, .digest = bytes_of(canary->digest, sizeof canary->digest)};
+	struct buf cms = {0};
+	int64_t start = clock_monotonic_ms();
+
+	canary->fault = TOKEN_FAULT_NONE;
+	canary->made = keyring_sign(canary->entry, &content, &cms, &canary->fault, &canary->err);
+	canary->took_ms = clock_monotonic_ms() - start;
+	buf_wipe_clear(&cms);
+}
+
+static void canary_finished(void *arg)
+{
+	struct upkeep *upkeep = arg;
+	struct canary *canary = &upkeep->canary;
+
+	canary->flying = false;
+	keyring_release(canary->entry);
+	if (canary->made) {
+		jobs_note_signature(upkeep->place.jobs);
+		log_info("canary.signed", LOG_NUMBER("ms", canary->took_ms));
+	} else {
+		log_error("canary.failed", LOG_NUMBER("ms", canary->took_ms), LOG_ERR(&canary->err));
+	}
+	upkeep->place.report(canary->made, canary->took_ms, canary->made ? "" : canary->err.text, upkeep->place.arg);
+	jobs_judge(upkeep->place.jobs, canary->made, canary->fault, &canary->err);
+	in_ms(canary->timer, canary->made ? upkeep->place.canary_ms : UPKEEP_CANARY_AGAIN_MS);
+}
+
+static void on_canary_work(void *arg)
+{
+	struct upkeep *upkeep = arg;
+
+	canary_work(&upkeep->canary);
+}
+
+static void on_canary_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct upkeep *upkeep = arg;
+	struct canary *canary = &upkeep->canary;
+	int64_t left = upkeep->place.canary_ms - jobs_unsigned_ms(upkeep->place.jobs);
+
+	(void)fd;
+	(void)what;
+	if (left <= 0)
+		canary->entry = keyring_next_loaded(upkeep->place.keyring);
+	if (left > 0 || canary->entry == NULL || RAND_bytes(canary->digest, sizeof canary->digest) != 1) {
+		in_ms(canary->timer, left > 0 ? left : UPKEEP_CANARY_AGAIN_MS);
+		return;
+	}
+	canary->flying = true;
+	canary->since_ms = clock_monotonic_ms();
+	pool_submit(upkeep->place.pool, on_canary_work, canary_finished, upkeep);
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct upkeep *upkeep = arg;
+	int64_t now = clock_monotonic_ms();
+
+	(void)fd;
+	(void)what;
+	if ((upkeep->checking && now - upkeep->check_since_ms > UPKEEP_STUCK_MS) ||
+	    (upkeep->canary.flying && now - upkeep->canary.since_ms > UPKEEP_STUCK_MS))
+		jobs_fail(upkeep->place.jobs, "the PKCS#11 module does not answer");
+}
+
+struct upkeep *upkeep_new(const struct upkeep_place *place)
+{
+	static const struct timeval every = {.tv_sec = WATCH_MS / 1000};
 	struct upkeep *upkeep = mem_new(sizeof *upkeep);
 
-	upkeep->pool = pool;
-	upkeep->token = token;
-	upkeep->keyring = keyring;
-	upkeep->jobs = jobs;
-	upkeep->load_timer = evtimer_new(base, on_load_timer, upkeep);
-	upkeep->check_timer = evtimer_new(base, on_check_timer, upkeep);
+	upkeep->place = *place;
+	upkeep->load_timer = evtimer_new(place->base, on_load_timer, upkeep);
+	upkeep->check_timer = evtimer_new(place->base, on_check_timer, upkeep);
+	upkeep->canary.timer = evtimer_new(place->base, on_canary_timer, upkeep);
+	upkeep->watch = event_new(place->base, -1, EV_PERSIST, on_watch, upkeep);
+	event_add(upkeep->watch, &every);
 	in_ms(upkeep->check_timer, UPKEEP_CHECK_MS);
+	if (place->canary_ms > 0)
+		in_ms(upkeep->canary.timer, place->canary_ms);
 	return upkeep;
 }

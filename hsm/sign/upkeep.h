@@ -1,7 +1,8 @@
 /*
  * What a worker does beside its requests: it loads the keys that were not loaded at the start, slowly, since a search on
  * a token with a thousand keys is long; and while nobody asks for signatures it asks the token whether it is still there,
- * so that a dead HSM is noticed before a customer's mail is. On the event loop's thread; the token is used on the pool.
+ * and makes a canary signature, of a random digest, which goes nowhere, so that a dead HSM is noticed before a customer's
+ * mail is. On the event loop's thread; the token is used on the pool.
  */
 #ifndef INKAN_HSM_SIGN_UPKEEP_H
 #define INKAN_HSM_SIGN_UPKEEP_H
@@ -9,12 +10,27 @@
 #include "hsm/sign/jobs.h"
 
 #define UPKEEP_CHECK_MS 10000 /* of quiet, between two questions */
+#define UPKEEP_CANARY_AGAIN_MS 10000 /* after a canary that failed */
+#define UPKEEP_STUCK_MS 20000 /* a question or canary that takes longer is stuck in the module */
 #define UPKEEP_REST 4 /* after a load the loader rests so many times as long as it took */
 
 struct upkeep;
 
-struct upkeep *upkeep_new(struct event_base *base, struct pool *pool, struct token *token, struct keyring *keyring,
-			  struct jobs *jobs);
+/* A canary signature was made, in so many milliseconds, or could not be. */
+typedef void upkeep_report(bool good, int64_t ms, const char *text, void *arg);
+
+struct upkeep_place {
+	struct event_base *base;
+	struct pool *pool;
+	struct token *token;
+	struct keyring *keyring;
+	struct jobs *jobs;
+	uint32_t canary_ms; /* without a signature, before one is made; 0: never */
+	upkeep_report *report;
+	void *arg;
+};
+
+struct upkeep *upkeep_new(const struct upkeep_place *place);
 void upkeep_load_keys(struct upkeep *upkeep); /* whatever is not loaded, in the background */
 
 #endif

@@ -41,7 +41,7 @@ static bool log_in(struct session_pool *pool, const struct secret *pin, enum tok
 	struct err why = {0};
 
 	if (session_open(pool->module, pool->slot, &session, &why)) {
-		if (session_login(&session, pin != NULL ? secret_bytes(pin) : (struct bytes){0}, &why)) {
+		if (session_login_decided(&session, pin != NULL ? secret_bytes(pin) : (struct bytes){0}, &why)) {
 			pool_give(pool, session.handle);
 			return true;
 		}

@@ -63,6 +63,9 @@ void session_close(struct session *session); /* its session objects go with it *
  */
 bool session_login(const struct session *session, struct bytes pin, struct err *err) MUST_USE;
 
+/* The same without a look at the flags: whether the PIN may be tried has been decided. */
+bool session_login_decided(const struct session *session, struct bytes pin, struct err *err) MUST_USE;
+
 /* As the security officer: sets the user's first PIN and logs out again. */
 bool session_init_pin(const struct session *session, struct bytes so_pin, struct bytes user_pin, struct err *err) MUST_USE;
 

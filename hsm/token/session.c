@@ -27,9 +27,10 @@ static bool may_try(const struct session *session, struct token_info *info, stru
 		return err_set(err, ERR_DENIED, "the PIN of token \"%s\" is locked: unlock it with the vendor's tool",
 			       info->label);
 	if (info->pin_final_try)
-		return err_set(err, ERR_DENIED,
-			       "one more wrong PIN would lock token \"%s\": log in once with the vendor's tool, then here",
-			       info->label);
+		return err_set(
+		    err, ERR_DENIED,
+		    "one more wrong PIN would lock token \"%s\", so it was not tried: if you are sure of it, hsm login final-try",
+		    info->label);
 	return true;
 }
 
@@ -42,18 +43,28 @@ static CK_RV login(const struct session *session, CK_USER_TYPE user, struct byte
 	return p11->C_Login(session->handle, user, (CK_UTF8CHAR *)pin.data, pin.len);
 }
 
-bool session_login(const struct session *session, struct bytes pin, struct err *err)
+static bool log_in(const struct session *session, struct bytes pin, const struct token_info *info, struct err *err)
 {
-	struct token_info info;
-	CK_RV rv;
+	CK_RV rv = login(session, CKU_USER, pin, info->protected_path);
 
-	if (!may_try(session, &info, err))
-		return false;
-	rv = login(session, CKU_USER, pin, info.protected_path);
 	if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
 		return true;
 	cryptoki_fail(err, rv, "C_Login");
-	return cryptoki_class(rv) == CRYPTOKI_PIN ? err_prefix(err, "token \"%s\" rejected the PIN", info.label) : false;
+	return cryptoki_class(rv) == CRYPTOKI_PIN ? err_prefix(err, "token \"%s\" rejected the PIN", info->label) : false;
+}
+
+bool session_login(const struct session *session, struct bytes pin, struct err *err)
+{
+	struct token_info info;
+
+	return may_try(session, &info, err) && log_in(session, pin, &info, err);
+}
+
+bool session_login_decided(const struct session *session, struct bytes pin, struct err *err)
+{
+	struct token_info info;
+
+	return module_token_info(session->module, session->slot, &info, err) && log_in(session, pin, &info, err);
 }
 
 bool session_init_pin(const struct session *session, struct bytes so_pin, struct bytes user_pin, struct err *err)

@@ -98,7 +98,8 @@ unsigned token_backend_threads(const char *name)
 	return backend != NULL ? backend->max_threads : 0;
 }
 
-static bool pin_may_be_tried(const struct token_info *info, const struct secret *pin, enum token_fault *fault, struct err *err)
+static bool pin_may_be_tried(const struct token_info *info, const struct secret *pin, bool final_try, enum token_fault *fault,
+			     struct err *err)
 {
 	const char *why = NULL;
 
@@ -106,10 +107,10 @@ static bool pin_may_be_tried(const struct token_info *info, const struct secret 
 		why = "has no user PIN yet";
 	else if (info->pin_locked)
 		why = "has its PIN locked: unlock it with the vendor's tool";
-	else if (info->pin_final_try)
-		why = "would be locked by one more wrong PIN: log in once with the vendor's tool, then here";
+	else if (info->pin_final_try && !final_try)
+		why = "would be locked by one more wrong PIN, so it was not tried: if you are sure of it, hsm login final-try";
 	else if (pin == NULL && !info->protected_path)
-		why = "needs a PIN";
+		why = "needs a PIN: it has no keypad of its own";
 	return why == NULL || token_fault_set(fault, TOKEN_FAULT_PIN, err, ERR_DENIED, "token \"%s\" %s", info->label, why);
 }
 
@@ -129,7 +130,7 @@ static bool look(const struct token_place *place, const struct secret *pin, unsi
 	*fault = TOKEN_FAULT_ABSENT;
 	found = module_find_token(module, place->label, slot, info, err);
 	module_close(module);
-	return found && pin_may_be_tried(info, pin, fault, err);
+	return found && pin_may_be_tried(info, pin, place->final_try, fault, err);
 }
 
 struct token *token_open(const struct token_place *place, const struct secret *pin, enum token_fault *fault, struct err *err)

@@ -34,6 +34,7 @@ struct token_place {
 	const char *module; /* path */
 	const char *label;
 	unsigned threads; /* that will sign at once, from 1 */
+	bool final_try; /* try the PIN although one more wrong one locks the token */
 };
 
 /* The most threads that a back end can serve; 0 for a name that this build does not know. */

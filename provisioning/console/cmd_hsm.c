@@ -66,22 +66,42 @@ bool hsm_initialize(struct console *console, const struct parsed *parsed, struct
 	return done;
 }
 
-bool hsm_login(struct console *console, const struct parsed *parsed, struct err *err)
+static bool log_in(struct console *console, unsigned flags, struct err *err)
 {
+	bool keypad = (flags & CONTROL_LOGIN_KEYPAD) != 0, done;
 	struct control_client client;
-	struct secret *pin;
-	bool done;
+	struct secret *pin = NULL;
 
-	(void)parsed;
 	if (!control_open(&client, console->state, err))
 		return false;
-	pin = prompt_secret("PIN of the token: ", err);
-	done = pin != NULL && control_login(&client, secret_bytes(pin), err);
+	if (keypad)
+		console_say(console, "Enter the PIN at the token, once for each HSM worker");
+	else
+		pin = prompt_secret("PIN of the token: ", err);
+	done = (keypad || pin != NULL) && control_login(&client, pin != NULL ? secret_bytes(pin) : (struct bytes){0}, flags, err);
 	secret_free(pin);
 	control_close(&client);
 	if (done)
 		console_say(console, "The token accepted the PIN: signing is on");
 	return done;
+}
+
+bool hsm_login(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	(void)parsed;
+	return log_in(console, 0, err);
+}
+
+bool hsm_login_final_try(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	(void)parsed;
+	return log_in(console, CONTROL_LOGIN_FINAL_TRY, err);
+}
+
+bool hsm_login_keypad(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	(void)parsed;
+	return log_in(console, CONTROL_LOGIN_KEYPAD, err);
 }
 
 bool hsm_logout(struct console *console, const struct parsed *parsed, struct err *err)
@@ -183,12 +203,10 @@ bool hsm_test(struct console *console, const struct parsed *parsed, struct err *
 
 static void show_children(struct console *console, const struct supervisor_status *status)
 {
-	static const struct report_column columns[] = {{"PROGRAM", "program", false},
-						       {"PID", "pid", true},
-						       {"STATE", "state", false},
-						       {"RESTARTS", "restarts", true},
-						       {"LAST ERROR", "last_error", false}};
-	struct report report = report_of(REPORT_TABLE, columns, 5);
+	static const struct report_column columns[] = {{"PROGRAM", "program", false}, {"PID", "pid", true},
+						       {"STATE", "state", false},     {"RESTARTS", "restarts", true},
+						       {"CANARY", "canary", false},   {"LAST ERROR", "last_error", false}};
+	struct report report = report_of(REPORT_TABLE, columns, 6);
 
 	for (size_t i = 0; i < status->n_children; i++) {
 		const struct child_status *child = &status->children[i];
@@ -197,6 +215,7 @@ static void show_children(struct console *console, const struct supervisor_statu
 		report_cell(&report, "%lld", (long long)child->pid);
 		report_cell(&report, "%s", child->state);
 		report_cell(&report, "%u", child->restarts);
+		report_cell(&report, "%s", child->health[0] != '\0' ? child->health : "-");
 		report_cell(&report, "%s", child->last_error);
 	}
 	console_show(console, &report);
@@ -240,6 +259,7 @@ static void show_token(struct console *console, const struct supervisor_status *
 	    {"Token", "token", false},
 	    {"State", "state", false},
 	    {"PIN", "pin", false},
+	    {"Signing", "signing", false},
 	    {"Model", "model", false},
 	    {"Serial", "serial", false},
 	    {"Firmware", "firmware", false},
@@ -259,6 +279,7 @@ static void show_token(struct console *console, const struct supervisor_status *
 	report_cell(&report, "%s", token->label);
 	report_cell(&report, "%s", token_state(token));
 	report_cell(&report, "%s%s%s", status->pin, status->pin_error[0] == '\0' ? "" : ": ", status->pin_error);
+	report_cell(&report, "%s", status->signing);
 	report_cell(&report, "%s%s%s", token->manufacturer, token->manufacturer[0] == '\0' ? "" : " ", token->model);
 	report_cell(&report, "%s", token->serial);
 	report_cell(&report, "%s", token->firmware);

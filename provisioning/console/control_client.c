@@ -128,12 +128,13 @@ bool control_status(struct control_client *client, struct supervisor_status *sta
 	return fine;
 }
 
-bool control_login(struct control_client *client, struct bytes pin, struct err *err)
+bool control_login(struct control_client *client, struct bytes pin, unsigned flags, struct err *err)
 {
 	struct buf payload = {0};
 	bool fine;
 
 	msg_put_bytes(&payload, pin);
+	msg_put_u8(&payload, (uint8_t)flags);
 	fine = call(client, CONTROL_LOGIN, buf_bytes(&payload), CONTROL_LOGIN_MS, NULL, NULL, err);
 	buf_wipe_clear(&payload);
 	return fine;
@@ -141,7 +142,7 @@ bool control_login(struct control_client *client, struct bytes pin, struct err *
 
 bool control_logout(struct control_client *client, struct err *err)
 {
-	return call(client, CONTROL_LOGOUT, (struct bytes){0}, CONTROL_CALL_MS, NULL, NULL, err);
+	return call(client, CONTROL_LOGOUT, (struct bytes){0}, CONTROL_LOGOUT_MS, NULL, NULL, err);
 }
 
 bool control_apply(struct control_client *client, uint64_t revision, bool check_only, struct err *err)

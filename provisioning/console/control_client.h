@@ -9,6 +9,7 @@
 
 #define CONTROL_SOCKET "run/control.sock"
 #define CONTROL_CALL_MS 10000 /* hello, status, provision */
+#define CONTROL_LOGOUT_MS 60000 /* workers finish their signatures */
 #define CONTROL_LOGIN_MS 90000 /* workers start and log in */
 #define CONTROL_APPLY_MS 120000 /* listeners, workers and relay follow */
 
@@ -21,7 +22,8 @@ bool control_open(struct control_client *client, const char *state, struct err *
 void control_close(struct control_client *client);
 
 bool control_status(struct control_client *client, struct supervisor_status *status, struct err *err) MUST_USE;
-bool control_login(struct control_client *client, struct bytes pin, struct err *err) MUST_USE;
+/* flags: CONTROL_LOGIN_* of control.h */
+bool control_login(struct control_client *client, struct bytes pin, unsigned flags, struct err *err) MUST_USE;
 bool control_logout(struct control_client *client, struct err *err) MUST_USE;
 bool control_apply(struct control_client *client, uint64_t revision, bool check_only, struct err *err) MUST_USE;
 

@@ -28,6 +28,8 @@ const struct setting_row setting_rows[] = {
      .help = "Lowest way that a key may be imported by"},
     {"hsm deadline", SETTING_DURATION, .least = 1, .most = 600, .fallback = "20s",
      .help = "Time for a signature, then the mail is put off"},
+    {"hsm canary", SETTING_DURATION, .least = 1, .most = 86400, .fallback = "1m",
+     .help = "Quiet before a signature that tries the HSM"},
     {"hsm module-writable", SETTING_PATH, .repeatable = true, .help = "Directory that the module may write in"},
     {"hsm module-environment <variable:name>", SETTING_TEXT, .help = "Environment variable of the module"},
 

@@ -123,6 +123,7 @@ class Stage:
             self.load.end()
             self.check_mail()
             self.check_logins()
+            self.check_loop()
         finally:
             self.box.down()
             self.token.remove()
@@ -140,6 +141,11 @@ class Stage:
         twice = [pid for pid, count in collections.Counter(self.token.logins()).items() if count > 1]
         equal(twice, [], "processes that called C_Login twice")
         equal(self.token.is_on("overlap"), False, "two logins at once")
+
+    def check_loop(self):
+        """The relay's own gauge (base/lag.h): its event loop was never held up for 20 ms, whatever the machine did."""
+        held_up = re.findall(r"loop\.held-up ms=(\d+)", self.log())
+        equal(held_up, [], "milliseconds that the relay's event loop was held up")
 
     def check_signatures(self, numbers):
         """OpenSSL's word on these messages."""

@@ -118,12 +118,12 @@ class Sandbox:
         return int(self.env["SMTP_PORT"])
 
     def console(self, *commands, stdin="", ok=True):
-        """Runs commands at the console; -> its standard output and messages."""
+        """Runs commands at the console; -> its standard output and messages. ok None: either way."""
         command = self.env["INKAN"] + "".join(" -c " + shlex.quote(c) for c in commands)
         done = subprocess.run(["bash", "-c", command], input=stdin, capture_output=True, text=True, timeout=120)
         if ok and done.returncode != 0:
             raise AssertionError(f"{commands}: exit {done.returncode}: {done.stdout}{done.stderr}")
-        if not ok and done.returncode == 0:
+        if ok is False and done.returncode == 0:
             raise AssertionError(f"{commands}: was expected to fail: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 

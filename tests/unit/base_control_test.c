@@ -5,7 +5,12 @@ static void encode_example(struct buf *out)
 {
 	struct child_status children[] = {
 	    {.name = "relay", .pid = 4711, .state = "running", .restarts = 0, .last_error = ""},
-	    {.name = "worker 1", .pid = 0, .state = "waiting 4 s", .restarts = 3, .last_error = "killed by signal 9"},
+	    {.name = "worker 1",
+	     .pid = 0,
+	     .state = "waiting 4 s",
+	     .restarts = 3,
+	     .last_error = "killed by signal 9",
+	     .health = "FAILED"},
 	};
 	struct supervisor_status status = {
 	    .pid = 99,
@@ -18,6 +23,8 @@ static void encode_example(struct buf *out)
 	    .token_firmware = "2.6",
 	    .children = children,
 	    .n_children = 2,
+	    .signing = "suspended: the token is away",
+	    .relay_held_up_ms = 7,
 	};
 
 	supervisor_status_encode(out, &status);
@@ -48,6 +55,10 @@ static void status_is_read_back(void)
 	CHECK_TEXT(status.children[1].state, "waiting 4 s");
 	CHECK_INT(status.children[1].restarts, 3);
 	CHECK_TEXT(status.children[1].last_error, "killed by signal 9");
+	CHECK_TEXT(status.children[0].health, "");
+	CHECK_TEXT(status.children[1].health, "FAILED");
+	CHECK_TEXT(status.signing, "suspended: the token is away");
+	CHECK_INT(status.relay_held_up_ms, 7);
 	supervisor_status_clear(&status);
 	CHECK(status.children == NULL);
 	buf_clear(&out);

@@ -66,6 +66,22 @@ static bool decode_failure(struct msg *msg, struct buf *again, struct err *err)
 	return true;
 }
 
+static void encode_health(struct buf *out)
+{
+	worker_health_encode(out, &(struct worker_health){.milliseconds = 12, .text = (char[]){"C_Sign: CKR_DEVICE_ERROR"}});
+}
+
+static bool decode_health(struct msg *msg, struct buf *again, struct err *err)
+{
+	struct worker_health health;
+
+	if (!worker_health_decode(msg, &health, err))
+		return false;
+	worker_health_encode(again, &health);
+	worker_health_clear(&health);
+	return true;
+}
+
 static struct bytes chain_of_two[2];
 static struct worker_certificate two_certificates[2];
 
@@ -109,10 +125,12 @@ static void encode_start(struct buf *out)
 			 .environment = environment,
 			 .n_environment = 1,
 			 .writable = writable,
-			 .n_writable = 2},
+			 .n_writable = 2,
+			 .canary_ms = 60000},
 	    .certificates = sample_certificates(),
 	    .pin = bytes_text("1234"),
 	    .has_pin = true,
+	    .final_try = true,
 	};
 
 	worker_start_encode(out, &start);
@@ -171,7 +189,7 @@ static const struct sample samples[] = {
     {"request", encode_request, decode_request}, {"result", encode_result, decode_result},
     {"failure", encode_failure, decode_failure}, {"certificates", encode_certificates, decode_certificates},
     {"start", encode_start, decode_start},	 {"ready", encode_ready, decode_ready},
-    {"failed", encode_failed, decode_failed},
+    {"failed", encode_failed, decode_failed},	 {"health", encode_health, decode_health},
 };
 
 #define N_SAMPLES (sizeof samples / sizeof samples[0])
@@ -288,7 +306,7 @@ static void a_failure_needs_a_known_class(void)
 		msg_put_u64(&out, 1);
 		msg_put_u8(&out, (uint8_t)value);
 		msg_put_text(&out, "why");
-		CHECK_INT(takes(&samples[2], buf_bytes(&out)), value >= SIGN_FAIL_RETRY && value <= SIGN_FAIL_CANCELLED);
+		CHECK_INT(takes(&samples[2], buf_bytes(&out)), value >= SIGN_FAIL_RETRY && value <= SIGN_FAIL_WRONG);
 		buf_clear(&out);
 	}
 }

@@ -81,6 +81,21 @@ static inline void fake_send(int to, uint16_t type, struct buf *payload)
 	buf_clear(payload);
 }
 
+/* As long as DIRECTORY/silent is not there. */
+static inline void fake_pong(uint16_t type, uint64_t number, bool with_lag)
+{
+	char path[PATH_MAX + 16];
+	struct buf payload = {0};
+
+	snprintf(path, sizeof path, "%s/silent", fake_directory());
+	if (access(path, F_OK) == 0)
+		return;
+	msg_put_u64(&payload, number);
+	if (with_lag)
+		msg_put_u32(&payload, 3);
+	fake_send(CHILD_CONTROL_FD, type, &payload);
+}
+
 /* ---- inkan-relay ---- */
 
 static inline void fake_relay_configure(struct msg *msg)
@@ -127,6 +142,9 @@ static inline void fake_relay_frame(uint16_t type, struct msg *msg, int fd)
 		break;
 	case RELAY_CONSOLE:
 		fake_send(fd, 77, &hello);
+		break;
+	case RELAY_PING:
+		fake_pong(RELAY_PONG, msg_get_u64(msg), true);
 		break;
 	case RELAY_STOP:
 		fake_event("relay stop");
@@ -201,6 +219,8 @@ static inline void fake_sign_frame(uint16_t type, struct msg *msg)
 	} else if (type == WORKER_FRAME_CERTIFICATES && worker_certificates_decode(msg, &certificates, NULL)) {
 		fake_event("worker certificates");
 		fake_ready();
+	} else if (type == WORKER_FRAME_PING) {
+		fake_pong(WORKER_FRAME_PONG, msg_get_u64(msg), false);
 	} else if (type == WORKER_FRAME_STOP) {
 		fake_event("worker stop");
 		_exit(0);

@@ -288,7 +288,7 @@ static void pin_goes_through_its_states(void)
 	pin_init(&pin, test_directory());
 	CHECK_TEXT(pin_state_name(&pin), "none");
 	CHECK(!pin_usable(&pin));
-	pin_try(&pin, secret_of("1234"));
+	pin_try(&pin, secret_of("1234"), false);
 	CHECK_TEXT(pin_state_name(&pin), "none");
 	CHECK(pin_usable(&pin));
 	pin_accepted(&pin);
@@ -298,7 +298,7 @@ static void pin_goes_through_its_states(void)
 	CHECK_TEXT(pin.error, "CKR_PIN_INCORRECT");
 	CHECK(!pin_usable(&pin));
 	CHECK(pin.secret == NULL);
-	pin_try(&pin, secret_of("5678"));
+	pin_try(&pin, secret_of("5678"), false);
 	CHECK(pin_usable(&pin));
 	CHECK_TEXT(pin.error, "");
 	pin_forget(&pin, "");

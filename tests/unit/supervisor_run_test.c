@@ -10,6 +10,7 @@
 
 #include "appliance/base/log.h"
 #include "appliance/supervisor/supervisor.h"
+#include "appliance/supervisor/watch.h"
 #include "provisioning/store/store.h"
 #include "tests/unit/supervisor_fakes.h"
 #include "tests/unit/test.h"
@@ -223,6 +224,7 @@ static bool log_in(const char *pin, struct err *err)
 	struct buf payload = {0};
 
 	msg_put_bytes(&payload, bytes_text(pin));
+	msg_put_u8(&payload, 0);
 	return ask(CONTROL_LOGIN, &payload, NULL, NULL, err);
 }
 
@@ -439,6 +441,7 @@ static void workers_start_one_at_a_time(void)
 	start_inkand();
 	set_token("slow");
 	msg_put_bytes(&payload, bytes_text(PIN));
+	msg_put_u8(&payload, 0);
 	CHECK_OK(frame_send(control, CONTROL_LOGIN, buf_bytes(&payload), -1, clock_monotonic_ms() + PATIENCE_MS, &err), &err);
 	buf_clear(&payload);
 	CHECK(wait_for("worker start engine", 1));
@@ -509,6 +512,35 @@ static void killed_children_are_back_at_once(void)
 	CHECK(wait_for("worker channel", 5));
 	stop_inkand(SIGTERM);
 	CHECK(!can_connect(port));
+}
+
+static void set_silent(bool silent)
+{
+	char *path = mem_format("%s/silent", programs);
+
+	if (silent)
+		CHECK(test_write_file(path, bytes_text("")));
+	else
+		unlink(path);
+	free(path);
+}
+
+/* They live, but their loops do not turn: after WATCH_TICK_MS * WATCH_UNANSWERED_MAX they are ended and started again. */
+static void hanging_children_are_ended_and_started_again(void)
+{
+	int64_t end = clock_monotonic_ms() + WATCH_TICK_MS * (WATCH_UNANSWERED_MAX + 5);
+
+	prepare();
+	start_logged_in(free_port(NULL));
+	usleep((WATCH_TICK_MS + 500) * 1000);
+	CHECK_INT(count_events("relay start"), 1);
+	set_silent(true);
+	while ((count_events("relay start") < 2 || count_events("worker start engine") < 4) && clock_monotonic_ms() < end)
+		usleep(50000);
+	set_silent(false);
+	CHECK_INT(count_events("relay start"), 2);
+	CHECK_INT(count_events("worker start engine"), 4);
+	stop_inkand(SIGTERM);
 }
 
 static void apply_moves_sockets_and_configuration(void)
@@ -728,6 +760,7 @@ int main(int argc, char **argv)
 	TEST(absent_token_fails_the_login_only);
 	TEST(logout_stops_the_workers);
 	TEST(killed_children_are_back_at_once);
+	TEST(hanging_children_are_ended_and_started_again);
 	TEST(apply_moves_sockets_and_configuration);
 	TEST(apply_that_cannot_be_changes_nothing);
 	TEST(hsm_settings_restart_the_workers_in_turn);
