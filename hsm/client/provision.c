@@ -7,13 +7,19 @@
 /* How a task's RESULT is read; the rest of every task is the same. */
 typedef bool result_decode(struct msg *msg, void *out, struct err *err);
 
-static bool take_error(struct msg *msg, struct err *err)
+static bool take_error(const struct provision_call *call, struct msg *msg, struct err *err)
 {
 	uint8_t code = msg_get_u8(msg);
 	char *text = msg_get_text(msg);
+	bool left = msg_get_u8(msg) != 0;
 
-	if (msg_end(msg, "error from the HSM program", err))
-		err_set(err, code == ERR_NONE || code > ERR_INTERNAL ? ERR_INTERNAL : (enum err_code)code, "%s", text);
+	if (!msg_end(msg, "error from the HSM program", err)) {
+		free(text);
+		return false;
+	}
+	if (call->clean != NULL)
+		*call->clean = !left;
+	err_set(err, code == ERR_NONE || code > ERR_INTERNAL ? ERR_INTERNAL : (enum err_code)code, "%s", text);
 	free(text);
 	return false;
 }
@@ -43,7 +49,7 @@ static bool receive(const struct provision_call *call, result_decode *decode, vo
 	} else if (good && type == PROVISION_FRAME_PROGRESS) {
 		good = show_progress(call, &msg, err);
 	} else if (good && type == PROVISION_FRAME_ERROR) {
-		good = take_error(&msg, err);
+		good = take_error(call, &msg, err);
 	} else if (good) {
 		good = err_set(err, ERR_INVALID, "unexpected frame %u from the HSM program", type);
 	}
@@ -56,7 +62,8 @@ static bool run(const struct provision_call *call, enum provision_frame task, st
 		void *out, struct err *err)
 {
 	bool done = false;
-	bool good = frame_send(call->fd, (uint16_t)task, buf_bytes(payload), -1, call->deadline_ms, err);
+	bool good =
+	    frame_send(call->fd, (uint16_t)task, buf_bytes(payload), call->lock > 0 ? call->lock : -1, call->deadline_ms, err);
 
 	buf_wipe_clear(payload);
 	while (good && !done)
@@ -72,6 +79,11 @@ static bool decode_description(struct msg *msg, void *out, struct err *err)
 static bool decode_import(struct msg *msg, void *out, struct err *err)
 {
 	return import_result_decode(msg, out, err);
+}
+
+static bool decode_request(struct msg *msg, void *out, struct err *err)
+{
+	return request_result_decode(msg, out, err);
 }
 
 static bool decode_test(struct msg *msg, void *out, struct err *err)
@@ -114,6 +126,26 @@ bool provision_import(const struct provision_call *call, const struct import_tas
 		return err_set(err, ERR_LIMIT, "the PKCS#12 file has more than %u bytes", PROVISION_PKCS12_MAX_BYTES);
 	import_task_encode(&payload, task);
 	return run(call, PROVISION_FRAME_IMPORT, &payload, decode_import, result, err);
+}
+
+bool provision_request(const struct provision_call *call, const struct request_task *task, struct request_result *result,
+		       struct err *err)
+{
+	struct buf payload = {0};
+
+	request_task_encode(&payload, task);
+	return run(call, PROVISION_FRAME_REQUEST, &payload, decode_request, result, err);
+}
+
+bool provision_install(const struct provision_call *call, const struct install_task *task, struct import_result *result,
+		       struct err *err)
+{
+	struct buf payload = {0};
+
+	if (task->certificates.len > PROVISION_PKCS12_MAX_BYTES)
+		return err_set(err, ERR_LIMIT, "the certificate file has more than %u bytes", PROVISION_PKCS12_MAX_BYTES);
+	install_task_encode(&payload, task);
+	return run(call, PROVISION_FRAME_INSTALL, &payload, decode_import, result, err);
 }
 
 bool provision_delete(const struct provision_call *call, struct bytes key_id, uint32_t *destroyed, struct err *err)

@@ -12,9 +12,11 @@ typedef void provision_progress(const char *text, void *arg);
 
 struct provision_call {
 	int fd; /* stays the caller's */
+	int lock; /* passed along with the task, which holds it as long as it lives; 0: none. Stays the caller's */
 	int64_t deadline_ms; /* clock_monotonic_ms */
 	provision_progress *progress;
 	void *arg;
+	bool *clean; /* set when the task reported its failure and that it left nothing behind. NULL: not of interest */
 };
 
 bool provision_describe(const struct provision_call *call, struct token_description *description, struct err *err) MUST_USE;
@@ -22,6 +24,10 @@ bool provision_initialize(const struct provision_call *call, const struct initia
 			  struct token_description *description, struct err *err) MUST_USE;
 bool provision_import(const struct provision_call *call, const struct import_task *task, struct import_result *result,
 		      struct err *err) MUST_USE;
+bool provision_request(const struct provision_call *call, const struct request_task *task, struct request_result *result,
+		       struct err *err) MUST_USE;
+bool provision_install(const struct provision_call *call, const struct install_task *task, struct import_result *result,
+		       struct err *err) MUST_USE;
 bool provision_delete(const struct provision_call *call, struct bytes key_id, uint32_t *destroyed, struct err *err) MUST_USE;
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err) MUST_USE;

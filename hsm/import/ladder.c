@@ -5,6 +5,7 @@
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "hsm/import/protection.h"
 #include "hsm/import/rungs.h"
 #include "hsm/token/object.h"
 #include "hsm/token/proof.h"
@@ -32,49 +33,6 @@ bool ladder_minimum_parse(const char *text, enum ladder_minimum *minimum, struct
 	return err_set(err, ERR_INVALID, "import-minimum is unwrap, rewrap or create, not \"%s\"", text);
 }
 
-/* ---- what is on the token afterwards ---- */
-
-static bool read_protection(const struct session *session, CK_OBJECT_HANDLE key, struct key_attributes *attributes,
-			    struct err *err)
-{
-	return object_flag(session, key, CKA_SENSITIVE, &attributes->sensitive, err) &&
-	       object_flag(session, key, CKA_EXTRACTABLE, &attributes->extractable, err);
-}
-
-/* Some tokens ignore these two in an unwrap template and take them afterwards. */
-static bool mend_protection(const struct session *session, CK_OBJECT_HANDLE key, struct err *err)
-{
-	struct template template = {0};
-	CK_RV rv;
-
-	template_flag(&template, CKA_SENSITIVE, true);
-	template_flag(&template, CKA_EXTRACTABLE, false);
-	rv = session_functions(session)->C_SetAttributeValue(session->handle, key, template.items, template.count);
-	return rv == CKR_OK || cryptoki_fail(err, rv, "C_SetAttributeValue");
-}
-
-static bool is_protected(const struct key_attributes *attributes)
-{
-	return attributes->sensitive && !attributes->extractable;
-}
-
-static bool check_protection(const struct session *session, CK_OBJECT_HANDLE key, struct key_attributes *attributes,
-			     struct err *err)
-{
-	if (!read_protection(session, key, attributes, err))
-		return false;
-	if (!is_protected(attributes) && (!mend_protection(session, key, err) || !read_protection(session, key, attributes, err)))
-		return false;
-	if (!is_protected(attributes))
-		return err_set(err, ERR_UNAVAILABLE, "the token keeps the key readable (SENSITIVE %d, EXTRACTABLE %d)",
-			       attributes->sensitive, attributes->extractable);
-	/* For the record alone; a token without them says nothing. */
-	(void)!object_flag(session, key, CKA_LOCAL, &attributes->local, NULL);
-	(void)!object_flag(session, key, CKA_ALWAYS_SENSITIVE, &attributes->always_sensitive, NULL);
-	(void)!object_flag(session, key, CKA_NEVER_EXTRACTABLE, &attributes->never_extractable, NULL);
-	return true;
-}
-
 /* ---- one rung ---- */
 
 static void remove_leftovers(const struct attempt *attempt, CK_OBJECT_HANDLE key)
@@ -91,7 +49,7 @@ static bool climb(const struct attempt *attempt, const struct rung *rung, struct
 	CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
 	struct key_attributes attributes = {0};
 
-	if (!rung->make(attempt, &key, err) || !check_protection(attempt->session, key, &attributes, err) ||
+	if (!rung->make(attempt, &key, err) || !key_protect(attempt->session, key, &attributes, err) ||
 	    !key_prove(attempt->session, key, attempt->request->public_key, err)) {
 		remove_leftovers(attempt, key);
 		return false;

@@ -3,65 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- pieces ---- */
-
-static void put_flag(struct buf *out, bool flag)
-{
-	msg_put_u8(out, flag ? 1 : 0);
-}
-
-static bool get_flag(struct msg *msg)
-{
-	uint8_t value = msg_get_u8(msg);
-
-	msg->bad |= value > 1;
-	return value == 1;
-}
-
-static struct bytes get_owned(struct msg *msg)
-{
-	struct bytes view = msg_get_bytes(msg);
-
-	if (view.len == 0)
-		return view;
-	return bytes_of(mem_copy(view.data, view.len), view.len);
-}
-
-static void clear_owned(struct bytes *octets)
-{
-	free((void *)octets->data);
-	*octets = (struct bytes){0};
-}
-
-static void wipe_owned(struct bytes *octets)
-{
-	if (octets->len > 0)
-		mem_wipe((void *)octets->data, octets->len);
-	clear_owned(octets);
-}
-
-static void put_texts(struct buf *out, char *const *texts, size_t count)
-{
-	msg_put_u32(out, (uint32_t)count);
-	for (size_t i = 0; i < count; i++)
-		msg_put_text(out, texts[i]);
-}
-
-static char **get_texts(struct msg *msg, size_t *count)
-{
-	char **texts = mem_new_array(*count = msg_get_count(msg, 4), sizeof *texts);
-
-	for (size_t i = 0; i < *count; i++)
-		texts[i] = msg_get_text(msg);
-	return texts;
-}
-
-static void clear_texts(char **texts, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		free(texts[i]);
-	free(texts);
-}
+#include "hsm/protocol/pieces.h"
 
 /* ---- token description ---- */
 
@@ -74,10 +16,10 @@ void token_description_encode(struct buf *out, const struct token_description *d
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		msg_put_text(out, texts[i]);
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-		put_flag(out, flags[i]);
+		piece_put_flag(out, flags[i]);
 	msg_put_i64(out, d->free_private_memory);
 	msg_put_i64(out, d->max_sessions);
-	put_texts(out, d->mechanisms, d->n_mechanisms);
+	piece_put_texts(out, d->mechanisms, d->n_mechanisms);
 	msg_put_text(out, d->import_rung);
 	msg_put_text(out, d->seal);
 	msg_put_u32(out, d->private_keys);
@@ -93,10 +35,10 @@ bool token_description_decode(struct msg *msg, struct token_description *descrip
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		*texts[i] = msg_get_text(msg);
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-		*flags[i] = get_flag(msg);
+		*flags[i] = piece_get_flag(msg);
 	d.free_private_memory = msg_get_i64(msg);
 	d.max_sessions = msg_get_i64(msg);
-	d.mechanisms = get_texts(msg, &d.n_mechanisms);
+	d.mechanisms = piece_get_texts(msg, &d.n_mechanisms);
 	d.import_rung = msg_get_text(msg);
 	d.seal = msg_get_text(msg);
 	d.private_keys = msg_get_u32(msg);
@@ -115,21 +57,15 @@ void token_description_clear(struct token_description *d)
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free(texts[i]);
-	clear_texts(d->mechanisms, d->n_mechanisms);
+	piece_clear_texts(d->mechanisms, d->n_mechanisms);
 	*d = (struct token_description){0};
 }
 
 /* ---- tasks ---- */
 
-/* Room for a whole task, so that no growing buffer leaves a copy of its secrets behind. */
-static void reserve(struct buf *out, size_t contents)
-{
-	buf_reserve(out, contents + 64);
-}
-
 void initialize_task_encode(struct buf *out, const struct initialize_task *task)
 {
-	reserve(out, strlen(task->label) + task->so_pin.len + task->user_pin.len);
+	piece_reserve(out, strlen(task->label) + task->so_pin.len + task->user_pin.len);
 	msg_put_text(out, task->label);
 	msg_put_bytes(out, task->so_pin);
 	msg_put_bytes(out, task->user_pin);
@@ -140,8 +76,8 @@ bool initialize_task_decode(struct msg *msg, struct initialize_task *task, struc
 	struct initialize_task decoded = {0};
 
 	decoded.label = msg_get_text(msg);
-	decoded.so_pin = get_owned(msg);
-	decoded.user_pin = get_owned(msg);
+	decoded.so_pin = piece_get_owned(msg);
+	decoded.user_pin = piece_get_owned(msg);
 	if (!msg_end(msg, "initialize task", err)) {
 		initialize_task_clear(&decoded);
 		return false;
@@ -153,19 +89,21 @@ bool initialize_task_decode(struct msg *msg, struct initialize_task *task, struc
 void initialize_task_clear(struct initialize_task *task)
 {
 	free(task->label);
-	wipe_owned(&task->so_pin);
-	wipe_owned(&task->user_pin);
+	piece_wipe_owned(&task->so_pin);
+	piece_wipe_owned(&task->user_pin);
 	*task = (struct initialize_task){0};
 }
 
 void import_task_encode(struct buf *out, const struct import_task *task)
 {
-	reserve(out, strlen(task->address) + task->pkcs12.len + task->password.len + task->seal_context.len);
+	piece_reserve(out, strlen(task->address) + task->pkcs12.len + task->password.len + task->seal_context.len);
 	msg_put_text(out, task->address);
 	msg_put_bytes(out, task->pkcs12);
 	msg_put_bytes(out, task->password);
 	msg_put_i64(out, task->now);
 	msg_put_bytes(out, task->seal_context);
+	msg_put_bytes(out, task->key_id);
+	piece_put_flag(out, task->password_sealed);
 }
 
 bool import_task_decode(struct msg *msg, struct import_task *task, struct err *err)
@@ -174,11 +112,16 @@ bool import_task_decode(struct msg *msg, struct import_task *task, struct err *e
 	bool good;
 
 	decoded.address = msg_get_text(msg);
-	decoded.pkcs12 = get_owned(msg);
-	decoded.password = get_owned(msg);
+	decoded.pkcs12 = piece_get_owned(msg);
+	decoded.password = piece_get_owned(msg);
 	decoded.now = msg_get_i64(msg);
-	decoded.seal_context = get_owned(msg);
+	decoded.seal_context = piece_get_owned(msg);
+	decoded.key_id = piece_get_owned(msg);
+	decoded.password_sealed = piece_get_flag(msg);
 	good = msg_end(msg, "import task", err);
+	if (good && decoded.key_id.len != PROVISION_KEY_ID_BYTES)
+		good =
+		    err_set(err, ERR_INVALID, "the key's id has %zu octets, not %d", decoded.key_id.len, PROVISION_KEY_ID_BYTES);
 	if (good && decoded.pkcs12.len > PROVISION_PKCS12_MAX_BYTES)
 		good = err_set(err, ERR_LIMIT, "the PKCS#12 file has more than %u bytes", PROVISION_PKCS12_MAX_BYTES);
 	if (!good) {
@@ -192,9 +135,10 @@ bool import_task_decode(struct msg *msg, struct import_task *task, struct err *e
 void import_task_clear(struct import_task *task)
 {
 	free(task->address);
-	wipe_owned(&task->pkcs12);
-	wipe_owned(&task->password);
-	clear_owned(&task->seal_context);
+	piece_wipe_owned(&task->pkcs12);
+	piece_wipe_owned(&task->password);
+	piece_clear_owned(&task->seal_context);
+	piece_clear_owned(&task->key_id);
 	*task = (struct import_task){0};
 }
 
@@ -205,7 +149,7 @@ static void put_facts(struct buf *out, const struct certificate_facts *facts)
 	msg_put_u32(out, (uint32_t)facts->n_chain);
 	for (size_t i = 0; i < facts->n_chain; i++)
 		msg_put_bytes(out, facts->chain[i]);
-	put_texts(out, facts->names, facts->n_names);
+	piece_put_texts(out, facts->names, facts->n_names);
 	msg_put_text(out, facts->subject);
 	msg_put_text(out, facts->issuer);
 	msg_put_text(out, facts->serial);
@@ -220,8 +164,8 @@ static void get_facts(struct msg *msg, struct certificate_facts *facts)
 	facts->n_chain = msg_get_count(msg, 4);
 	facts->chain = mem_new_array(facts->n_chain, sizeof *facts->chain);
 	for (size_t i = 0; i < facts->n_chain; i++)
-		facts->chain[i] = get_owned(msg);
-	facts->names = get_texts(msg, &facts->n_names);
+		facts->chain[i] = piece_get_owned(msg);
+	facts->names = piece_get_texts(msg, &facts->n_names);
 	facts->subject = msg_get_text(msg);
 	facts->issuer = msg_get_text(msg);
 	facts->serial = msg_get_text(msg);
@@ -234,9 +178,9 @@ static void get_facts(struct msg *msg, struct certificate_facts *facts)
 void certificate_facts_clear(struct certificate_facts *facts)
 {
 	for (size_t i = 0; i < facts->n_chain; i++)
-		clear_owned(&facts->chain[i]);
+		piece_clear_owned(&facts->chain[i]);
 	free(facts->chain);
-	clear_texts(facts->names, facts->n_names);
+	piece_clear_texts(facts->names, facts->n_names);
 	free(facts->subject);
 	free(facts->issuer);
 	free(facts->serial);
@@ -245,32 +189,14 @@ void certificate_facts_clear(struct certificate_facts *facts)
 	*facts = (struct certificate_facts){0};
 }
 
-static void put_attributes(struct buf *out, const struct key_attributes *attributes)
-{
-	put_flag(out, attributes->sensitive);
-	put_flag(out, attributes->extractable);
-	put_flag(out, attributes->local);
-	put_flag(out, attributes->always_sensitive);
-	put_flag(out, attributes->never_extractable);
-}
-
-static void get_attributes(struct msg *msg, struct key_attributes *attributes)
-{
-	attributes->sensitive = get_flag(msg);
-	attributes->extractable = get_flag(msg);
-	attributes->local = get_flag(msg);
-	attributes->always_sensitive = get_flag(msg);
-	attributes->never_extractable = get_flag(msg);
-}
-
 void import_result_encode(struct buf *out, const struct import_result *result)
 {
 	put_facts(out, &result->facts);
 	msg_put_bytes(out, result->key_id);
 	msg_put_text(out, result->rung);
-	put_attributes(out, &result->attributes);
+	piece_put_attributes(out, &result->attributes);
 	msg_put_bytes(out, result->sealed_password);
-	put_texts(out, result->warnings, result->n_warnings);
+	piece_put_texts(out, result->warnings, result->n_warnings);
 }
 
 bool import_result_decode(struct msg *msg, struct import_result *result, struct err *err)
@@ -278,11 +204,11 @@ bool import_result_decode(struct msg *msg, struct import_result *result, struct 
 	struct import_result decoded = {0};
 
 	get_facts(msg, &decoded.facts);
-	decoded.key_id = get_owned(msg);
+	decoded.key_id = piece_get_owned(msg);
 	decoded.rung = msg_get_text(msg);
-	get_attributes(msg, &decoded.attributes);
-	decoded.sealed_password = get_owned(msg);
-	decoded.warnings = get_texts(msg, &decoded.n_warnings);
+	piece_get_attributes(msg, &decoded.attributes);
+	decoded.sealed_password = piece_get_owned(msg);
+	decoded.warnings = piece_get_texts(msg, &decoded.n_warnings);
 	if (!msg_end(msg, "import result", err)) {
 		import_result_clear(&decoded);
 		return false;
@@ -294,10 +220,10 @@ bool import_result_decode(struct msg *msg, struct import_result *result, struct 
 void import_result_clear(struct import_result *result)
 {
 	certificate_facts_clear(&result->facts);
-	clear_owned(&result->key_id);
+	piece_clear_owned(&result->key_id);
 	free(result->rung);
-	clear_owned(&result->sealed_password);
-	clear_texts(result->warnings, result->n_warnings);
+	piece_clear_owned(&result->sealed_password);
+	piece_clear_texts(result->warnings, result->n_warnings);
 	*result = (struct import_result){0};
 }
 
@@ -308,7 +234,7 @@ void test_results_encode(struct buf *out, const struct test_results *results)
 	msg_put_u32(out, (uint32_t)results->count);
 	for (size_t i = 0; i < results->count; i++) {
 		msg_put_u64(out, results->items[i].certificate);
-		put_flag(out, results->items[i].passed);
+		piece_put_flag(out, results->items[i].passed);
 		msg_put_u32(out, results->items[i].milliseconds);
 		msg_put_text(out, results->items[i].text);
 	}
@@ -321,7 +247,7 @@ bool test_results_decode(struct msg *msg, struct test_results *results, struct e
 	decoded.items = mem_new_array(decoded.count, sizeof *decoded.items);
 	for (size_t i = 0; i < decoded.count; i++) {
 		decoded.items[i].certificate = msg_get_u64(msg);
-		decoded.items[i].passed = get_flag(msg);
+		decoded.items[i].passed = piece_get_flag(msg);
 		decoded.items[i].milliseconds = msg_get_u32(msg);
 		decoded.items[i].text = msg_get_text(msg);
 	}

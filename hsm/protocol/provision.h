@@ -1,7 +1,10 @@
 /*
  * One provisioning task between the console and inkan-hsm's role provision: the console sends one task frame, gets any
  * number of PROGRESS frames and then one RESULT (whose payload belongs to the task) or ERROR. Passwords and the PKCS#12
- * travel only on this socket pair. Codecs are pure; decoded structs own their memory and are released with _clear,
+ * travel only on this socket pair. A descriptor that comes with the task frame is held until the process ends: a lock that
+ * tells others that the task may still be at work. After ERROR nothing that the task made is left on the token,
+ * unless it says so.
+ * Codecs are pure; decoded structs own their memory and are released with _clear,
  * which wipes.
  */
 #ifndef INKAN_HSM_PROTOCOL_PROVISION_H
@@ -17,9 +20,11 @@ enum provision_frame {
 	PROVISION_FRAME_IMPORT = 3, /* struct import_task; RESULT: struct import_result */
 	PROVISION_FRAME_DELETE = 4, /* bytes CKA_ID; RESULT: u32 number of objects destroyed */
 	PROVISION_FRAME_TEST = 5, /* struct worker_certificates (worker.h); RESULT: struct test_results */
+	PROVISION_FRAME_REQUEST = 6, /* struct request_task; RESULT: struct request_result */
+	PROVISION_FRAME_INSTALL = 7, /* struct install_task; RESULT: struct import_result with the rung "generate", no password */
 	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
-	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line */
+	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line; u8 1: a key may be left */
 };
 
 struct token_description {
@@ -49,17 +54,55 @@ struct initialize_task {
 	struct bytes so_pin, user_pin;
 };
 
+#define PROVISION_KEY_ID_BYTES 20 /* of the CKA_ID that the console chooses at random: it can find a key that nobody finished */
+
 struct import_task {
 	char *address;
 	struct bytes pkcs12;
 	struct bytes password; /* UTF-8; may be empty */
 	int64_t now; /* seconds since 1970 */
 	struct bytes seal_context; /* authenticated with the sealed password (GCM AAD) */
+	struct bytes key_id; /* PROVISION_KEY_ID_BYTES */
+	bool password_sealed; /* `password` is what an earlier import of the address returned as sealed_password */
 };
 
-/* What CKA_* say of the imported key, read back from the token. */
+/* What CKA_* say of a private key, read back from the token. */
 struct key_attributes {
 	bool sensitive, extractable, local, always_sensitive, never_extractable;
+	uint32_t known, set; /* these and further ones, a bit each of key_attributes_put's list: has the token said, and what */
+};
+
+/* The attributes known, in order: "token private sensitive !extractable …", `!` before one that is false. Appended. */
+void key_attributes_put(struct buf *out, const struct key_attributes *attributes);
+
+/* The CKA_ numbers behind the bits, for who reads them: bit N is key_attribute_types[N]. */
+#define KEY_ATTRIBUTES 16
+extern const unsigned long key_attribute_types[KEY_ATTRIBUTES];
+
+enum key_purpose { KEY_PURPOSE_MAIL = 1, KEY_PURPOSE_TLS = 2 };
+
+/* A key pair that is born on the token, and the request for its certificate (PKCS#10). */
+struct request_task {
+	enum key_purpose purpose;
+	char *name; /* mail address (rfc822Name), or host name (dNSName) with KEY_PURPOSE_TLS */
+	char *key_type; /* "rsa2048", "rsa3072", "rsa4096", "p256", "p384" */
+	struct bytes key_id; /* PROVISION_KEY_ID_BYTES */
+};
+
+struct request_result {
+	struct bytes csr; /* DER, signed by the key */
+	char *key_type; /* "RSA-2048", "EC-P256", … */
+	struct key_attributes attributes;
+};
+
+/* The certificate that a CA made of a request. */
+struct install_task {
+	enum key_purpose purpose;
+	char *name;
+	struct bytes key_id; /* the request's */
+	struct bytes csr; /* the request, DER */
+	struct bytes certificates; /* PEM, DER or PKCS#7 with the certificate and its intermediates */
+	int64_t now; /* seconds since 1970 */
 };
 
 struct certificate_facts {
@@ -75,8 +118,8 @@ struct certificate_facts {
 
 struct import_result {
 	struct certificate_facts facts;
-	struct bytes key_id; /* CKA_ID, 20 random octets */
-	char *rung; /* "unwrap-token-kek", "unwrap-host-kek", "rewrap", "create" */
+	struct bytes key_id; /* CKA_ID: the task's */
+	char *rung; /* "unwrap-token-kek", "unwrap-host-kek", "rewrap", "create"; "generate" of a key born on the token */
 	struct key_attributes attributes;
 	struct bytes sealed_password; /* opaque to everybody but inkan-hsm */
 	char **warnings; /* one line each */
@@ -108,6 +151,18 @@ void certificate_facts_clear(struct certificate_facts *facts);
 void import_task_encode(struct buf *out, const struct import_task *task);
 bool import_task_decode(struct msg *msg, struct import_task *task, struct err *err) MUST_USE;
 void import_task_clear(struct import_task *task);
+
+void request_task_encode(struct buf *out, const struct request_task *task);
+bool request_task_decode(struct msg *msg, struct request_task *task, struct err *err) MUST_USE;
+void request_task_clear(struct request_task *task);
+
+void request_result_encode(struct buf *out, const struct request_result *result);
+bool request_result_decode(struct msg *msg, struct request_result *result, struct err *err) MUST_USE;
+void request_result_clear(struct request_result *result);
+
+void install_task_encode(struct buf *out, const struct install_task *task);
+bool install_task_decode(struct msg *msg, struct install_task *task, struct err *err) MUST_USE;
+void install_task_clear(struct install_task *task);
 
 void import_result_encode(struct buf *out, const struct import_result *result);
 bool import_result_decode(struct msg *msg, struct import_result *result, struct err *err) MUST_USE;

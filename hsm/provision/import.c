@@ -1,5 +1,4 @@
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "hsm/import/certificate_check.h"
@@ -9,16 +8,6 @@
 #include "hsm/provision/seal.h"
 #include "hsm/provision/tasks.h"
 #include "hsm/token/object.h"
-
-static bool choose_key_id(const struct session *session, struct bytes *key_id, struct err *err)
-{
-	uint8_t *octets = mem_new(KEY_ID_BYTES);
-
-	*key_id = bytes_of(octets, KEY_ID_BYTES);
-	if (session_random(session, octets, KEY_ID_BYTES, NULL) || RAND_bytes(octets, KEY_ID_BYTES) == 1)
-		return true;
-	return err_set(err, ERR_INTERNAL, "no random octets");
-}
 
 static bool seal_password(const struct session *session, const struct import_task *task, struct bytes *sealed, struct err *err)
 {
@@ -38,13 +27,13 @@ static bool climb_ladder(struct provision *provision, const struct import_task *
 {
 	const struct session *session = &provision->connection.session;
 	struct ladder_request request = {
-	    .file = file, .public_key = X509_get0_pubkey(leaf), .key_id = result->key_id, .label = task->address};
+	    .file = file, .public_key = X509_get0_pubkey(leaf), .key_id = task->key_id, .label = task->address};
 	struct ladder_result climbed;
 
 	if (!ladder_minimum_parse(provision->settings->import_minimum, &request.minimum, err) ||
-	    !ladder_import(session, &request, &climbed, warnings, err))
+	    !provision_claim(provision, task->key_id, err) || !ladder_import(session, &request, &climbed, warnings, err))
 		return false;
-	provision->undo = bytes_of(mem_copy(result->key_id.data, result->key_id.len), result->key_id.len);
+	result->key_id = bytes_of(mem_copy(task->key_id.data, task->key_id.len), task->key_id.len);
 	result->rung = mem_string(climbed.rung);
 	result->attributes = climbed.attributes;
 	return true;
@@ -59,7 +48,7 @@ static bool import_file(struct provision *provision, const struct import_task *t
 	if (!certificate_check(leaf, pkcs12_certificates(file), task->address, task->now, &result->facts, warnings, err))
 		return false;
 	provision_say(provision, "Password, MAC and certificate are in order; the key goes onto the token.");
-	if (!choose_key_id(session, &result->key_id, err) || !climb_ladder(provision, task, file, leaf, result, warnings, err))
+	if (!climb_ladder(provision, task, file, leaf, result, warnings, err))
 		return false;
 	if (!seal_password(session, task, &result->sealed_password, err))
 		return false;
@@ -98,12 +87,26 @@ bool task_import(struct provision *provision, struct msg *msg, struct buf *resul
 	return good;
 }
 
+bool provision_claim(struct provision *provision, struct bytes key_id, struct err *err)
+{
+	struct err why = {0};
+	unsigned long key;
+
+	if (object_find_private_key(&provision->connection.session, key_id, &key, &why))
+		return err_set(err, ERR_EXISTS, "the token holds a key of that id already");
+	if (why.code != ERR_NOT_FOUND)
+		return err_set(err, why.code, "%s", why.text);
+	provision_keep(provision);
+	provision->undo = bytes_of(mem_copy(key_id.data, key_id.len), key_id.len);
+	return true;
+}
+
 void provision_undo(struct provision *provision)
 {
 	uint32_t destroyed;
 
 	if (provision->undo.len > 0)
-		(void)!objects_destroy(&provision->connection.session, provision->undo, &destroyed, NULL);
+		provision->left |= !objects_destroy(&provision->connection.session, provision->undo, &destroyed, NULL);
 	provision_keep(provision);
 }
 

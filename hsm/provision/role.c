@@ -24,6 +24,8 @@ static const struct task {
     {PROVISION_FRAME_DESCRIBE, "describe", CONNECTION_LOGIN_IF_PIN, task_describe},
     {PROVISION_FRAME_INITIALIZE, "initialize", CONNECTION_LOGIN_IF_PIN, task_initialize},
     {PROVISION_FRAME_IMPORT, "import", CONNECTION_LOGIN_NEEDED, task_import},
+    {PROVISION_FRAME_REQUEST, "request", CONNECTION_LOGIN_NEEDED, task_request},
+    {PROVISION_FRAME_INSTALL, "install", CONNECTION_LOGIN_NEEDED, task_install},
     {PROVISION_FRAME_DELETE, "delete", CONNECTION_LOGIN_NEEDED, task_delete},
     {PROVISION_FRAME_TEST, "test", CONNECTION_LOGIN_NEEDED, task_test},
 };
@@ -99,12 +101,13 @@ static void send_progress(const char *text, void *arg)
 	buf_clear(&payload);
 }
 
-static void send_error(int console, const struct err *why)
+static void send_error(int console, const struct err *why, bool left)
 {
 	struct buf payload = {0};
 
 	msg_put_u8(&payload, (uint8_t)why->code);
 	msg_put_text(&payload, why->text);
+	msg_put_u8(&payload, left);
 	(void)!send_to_console(console, PROVISION_FRAME_ERROR, buf_bytes(&payload), NULL);
 	buf_clear(&payload);
 }
@@ -135,7 +138,7 @@ static void run_task(struct provision *provision, const struct task *task, struc
 	connection_open(&provision->connection, provision->settings, provision->pin, task->login);
 	done = task->run(provision, msg, &result, &why);
 	if (!done)
-		send_error(console, &why);
+		send_error(console, &why, provision->left);
 	else if (!send_to_console(console, PROVISION_FRAME_RESULT, buf_bytes(&result), &why)) {
 		done = false;
 		provision_undo(provision);
@@ -153,7 +156,8 @@ static bool serve(const struct worker_start *start, const struct secret *pin, in
 	uint16_t type = 0;
 	const struct task *task;
 	struct msg msg;
-	bool good = frame_receive(console, &type, &payload, NULL, clock_monotonic_ms() + PROVISION_TASK_WAIT_MS, err);
+	int lock = -1; /* held to the end of the process: provision.h says why */
+	bool good = frame_receive(console, &type, &payload, &lock, clock_monotonic_ms() + PROVISION_TASK_WAIT_MS, err);
 
 	task = good ? task_of(type) : NULL;
 	if (good && task == NULL)
@@ -184,7 +188,7 @@ int provision_role(void)
 	if (!good) {
 		log_error("provision.broken", LOG_ERR(&err));
 		if (console >= 0)
-			send_error(console, &err);
+			send_error(console, &err, false);
 	}
 	secret_free(pin);
 	worker_start_clear(&start);

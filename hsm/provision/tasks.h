@@ -14,7 +14,8 @@ struct provision {
 	struct connection connection;
 	void (*progress)(const char *text, void *arg); /* tells the operator; NULL: nobody */
 	void *arg;
-	struct bytes undo; /* key id of what a task made and the console must hear of: destroyed when it does not; owned */
+	struct bytes undo; /* key id of what a task makes and the console must hear of: destroyed when it does not; owned */
+	bool left; /* that failed: something may be left on the token */
 };
 
 void provision_say(const struct provision *provision, const char *text);
@@ -22,9 +23,13 @@ void provision_say(const struct provision *provision, const char *text);
 bool task_describe(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_initialize(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_import(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_request(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_install(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 
+/* `undo` names the key id from now on. ERR_EXISTS: the token holds such a key already, which is not this task's. */
+bool provision_claim(struct provision *provision, struct bytes key_id, struct err *err) MUST_USE;
 void provision_undo(struct provision *provision); /* destroys what `undo` names */
 void provision_keep(struct provision *provision); /* forgets it */
 

@@ -13,4 +13,12 @@
 /* ERR_INTEGRITY: the signature was made, but is not of that key; else the token's own error. */
 bool key_prove(const struct session *session, unsigned long key, EVP_PKEY *public_key, struct err *err) MUST_USE;
 
+/*
+ * Signs a text (SHA-256; RSASSA-PKCS1-v1_5, or ECDSA as DER ECDSA-Sig-Value), unprefixed: for what provisioning itself
+ * composes, as a certificate request. Nothing is verified.
+ */
+#define KEY_SIGNATURE_MAX_BYTES 1024
+bool key_sign(const struct session *session, unsigned long key, EVP_PKEY *public_key, struct bytes text,
+	      uint8_t signature[static KEY_SIGNATURE_MAX_BYTES], size_t *len, struct err *err) MUST_USE;
+
 #endif

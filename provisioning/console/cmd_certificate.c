@@ -1,155 +1,29 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "appliance/base/clock.h"
+#include "provisioning/console/certificate.h"
 #include "provisioning/console/commands.h"
+#include "provisioning/console/input.h"
+#include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
-#include "provisioning/console/task.h"
 #include "provisioning/console/uninterrupted.h"
-
-/* Authenticated with a sealed password, so that it opens for no other address. */
-#define SEAL_CONTEXT "inkan certificate password "
-
-/* ---- the PKCS#12 file ---- */
-
-static bool read_all(int fd, const char *path, struct buf *out, struct err *err)
-{
-	uint8_t chunk[16384];
-	ssize_t got;
-
-	while ((got = read(fd, chunk, sizeof chunk)) != 0) {
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_errno(err, "%s", path);
-		buf_put(out, chunk, (size_t)got);
-		if (out->len > PROVISION_PKCS12_MAX_BYTES)
-			return err_set(err, ERR_LIMIT, "%s is larger than a PKCS#12 file can be here (%u KiB)", path,
-				       PROVISION_PKCS12_MAX_BYTES >> 10);
-	}
-	mem_wipe(chunk, sizeof chunk);
-	return true;
-}
-
-static bool read_pkcs12(const char *path, struct buf *out, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat status;
-	bool fine;
-
-	if (fd < 0)
-		return err_errno(err, "%s", path);
-	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
-		fine = err_set(err, ERR_INVALID, "%s is not a file", path);
-	else
-		fine = read_all(fd, path, out, err);
-	if (fine && out->len == 0)
-		fine = err_set(err, ERR_INVALID, "%s is empty", path);
-	close(fd);
-	return fine;
-}
 
 /* ---- import and renewal ---- */
 
-static struct stored_certificate as_stored(const struct console *console, const char *address, const struct import_result *result)
-{
-	const struct certificate_facts *facts = &result->facts;
-
-	return (struct stored_certificate){
-	    .certificate = {.address = (char *)address,
-			    .names = facts->names,
-			    .n_names = facts->n_names,
-			    .key_type = facts->key_type,
-			    .key_id = result->key_id,
-			    .chain = facts->chain,
-			    .n_chain = facts->n_chain,
-			    .not_before = facts->not_before,
-			    .not_after = facts->not_after},
-	    .subject = facts->subject,
-	    .issuer = facts->issuer,
-	    .serial = facts->serial,
-	    .fingerprint = facts->fingerprint,
-	    .rung = result->rung,
-	    .sensitive = result->attributes.sensitive,
-	    .extractable = result->attributes.extractable,
-	    .local = result->attributes.local,
-	    .always_sensitive = result->attributes.always_sensitive,
-	    .never_extractable = result->attributes.never_extractable,
-	    .sealed_password = result->sealed_password,
-	    .imported_by = console->account,
-	    .imported_ms = clock_wall_ms(),
-	};
-}
-
-static void show_imported(struct console *console, const char *address, const struct import_result *result)
-{
-	static const struct report_column columns[] = {
-	    {"Certificate", "address", false},
-	    {"Subject", "subject", false},
-	    {"Issuer", "issuer", false},
-	    {"Serial", "serial", false},
-	    {"Key", "key", false},
-	    {"Valid from", "not_before", false},
-	    {"Valid until", "not_after", false},
-	    {"Key came by", "rung", false},
-	    {"Sensitive", "sensitive", false},
-	    {"Extractable", "extractable", false},
-	    {"SHA-256", "fingerprint", false},
-	};
-	struct report report = report_of(REPORT_RECORDS, columns, sizeof columns / sizeof *columns);
-	char from[CONSOLE_TIME_BYTES], until[CONSOLE_TIME_BYTES];
-
-	console_date(from, result->facts.not_before);
-	console_date(until, result->facts.not_after);
-	report_cell(&report, "%s", address);
-	report_cell(&report, "%s", result->facts.subject);
-	report_cell(&report, "%s", result->facts.issuer);
-	report_cell(&report, "%s", result->facts.serial);
-	report_cell(&report, "%s", result->facts.key_type);
-	report_cell(&report, "%s", from);
-	report_cell(&report, "%s", until);
-	report_cell(&report, "%s", result->rung);
-	report_cell(&report, "%s", result->attributes.sensitive ? "yes" : "no");
-	report_cell(&report, "%s", result->attributes.extractable ? "yes" : "no");
-	report_cell(&report, "%s", result->facts.fingerprint);
-	console_show(console, &report);
-	report_clear(&report);
-	for (size_t i = 0; i < result->n_warnings; i++)
-		console_say(console, "warning: %s", result->warnings[i]);
-}
-
-/* A key whose certificate could not be stored must not stay on the token. */
-static void remove_orphan(struct console *console, struct bytes key_id, struct err *why)
-{
-	struct task task;
-	struct err err;
-	uint32_t destroyed;
-
-	if (!task_open(console, &task, &err)) {
-		err_prefix(why, "the key is left on the token (%s)", err.text);
-		return;
-	}
-	if (!provision_delete(&task.call, key_id, &destroyed, &err))
-		err_prefix(why, "the key is left on the token (%s)", err.text);
-	task_close(&task);
-}
-
 static bool run_import(struct console *console, const char *address, struct bytes file, const struct secret *password,
-		       struct import_result *result, struct err *err)
+		       struct key_making *making, struct import_result *result, struct err *err)
 {
 	char *context = mem_format("%s%s", SEAL_CONTEXT, address);
 	const struct import_task import = {.address = (char *)address,
 					   .pkcs12 = file,
 					   .password = secret_bytes(password),
 					   .now = clock_wall_seconds(),
-					   .seal_context = bytes_text(context)};
+					   .seal_context = bytes_text(context),
+					   .key_id = bytes_of(making->id, sizeof making->id)};
 	struct task task;
-	bool done = task_open(console, &task, err);
+	bool done = key_making_task(console, making, &task, err);
 
 	if (done) {
 		done = provision_import(&task.call, &import, result, err);
@@ -159,23 +33,39 @@ static bool run_import(struct console *console, const char *address, struct byte
 	return done;
 }
 
-static bool import_and_store(struct console *console, const char *address, struct bytes file, const struct secret *password,
-			     bool renewal, struct err *err)
+static bool store_imported(struct console *console, const char *address, const struct import_result *result, bool renewal,
+			   struct err *err)
 {
-	struct stored_certificate certificate;
-	struct import_result result;
+	struct imported imported;
 	uint64_t id;
 	bool stored;
 
-	if (!run_import(console, address, file, password, &result, err))
+	imported_fill(&imported, console, address, result);
+	stored = store_certificate_add(console->store, &imported.certificate, renewal, &id, err);
+	imported_clear(&imported);
+	return stored;
+}
+
+static bool import_and_store(struct console *console, const char *address, struct bytes file, const struct secret *password,
+			     bool renewal, struct err *err)
+{
+	struct key_making making;
+	struct import_result result;
+	bool stored = false;
+
+	if (!key_making_begin(console, &making, err))
 		return false;
-	certificate = as_stored(console, address, &result);
-	stored = store_certificate_add(console->store, &certificate, renewal, &id, err);
-	if (stored)
-		show_imported(console, address, &result);
-	else
-		remove_orphan(console, result.key_id, err);
-	import_result_clear(&result);
+	if (run_import(console, address, file, password, &making, &result, err)) {
+		stored = store_imported(console, address, &result, renewal, err);
+		if (stored)
+			imported_audit(console, &result);
+		if (stored)
+			imported_show(console, address, &result);
+		else
+			key_making_take_back(console, &making, err);
+		import_result_clear(&result);
+	}
+	key_making_end(console, &making, stored);
 	return stored;
 }
 
@@ -201,7 +91,9 @@ static bool bring_in(struct console *console, const struct parsed *parsed, bool 
 	struct secret *password = NULL;
 	struct buf file = {0};
 	sigset_t before;
-	bool done = check_registered(console, address, renewal, err) && read_pkcs12(parsed->typed[1], &file, err);
+	bool done = check_registered(console, address, renewal, err) &&
+		    input_any(parsed->n_typed > 1 ? parsed->typed[1] : NULL, "the PKCS#12 file", PROVISION_PKCS12_MAX_BYTES,
+			      false, &file, err);
 
 	if (done) {
 		password = prompt_secret("Password of the PKCS#12 file: ", err);

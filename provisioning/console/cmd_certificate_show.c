@@ -97,6 +97,7 @@ static const struct report_column detail_columns[] = {
     {"Valid until", "not_after", false},
     {"Key came by", "rung", false},
     {"Attributes", "attributes", false},
+    {"Read back", "read_back", false},
     {"Password", "password", false},
     {"Imported by", "imported_by", false},
     {"Imported at", "imported_at", false},
@@ -149,6 +150,7 @@ static void add_key(struct report *report, const struct stored_certificate *one)
 	report_cell(report, "%s", until);
 	report_cell(report, "%s", one->rung);
 	report_cell(report, "%s", buf_text(&attributes));
+	report_cell(report, "%s", one->attributes);
 	report_cell(report, "%s", one->sealed_password.len > 0 ? "kept, sealed by the token" : "not kept");
 	report_cell(report, "%s", one->imported_by);
 	report_cell(report, "%s", imported);

@@ -10,6 +10,7 @@
 
 #include "appliance/base/process.h"
 #include "provisioning/console/editor.h"
+#include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/script.h"
@@ -101,6 +102,7 @@ static int run(struct console *console, const struct options *options)
 		fprintf(stderr, "inkan: %s\n", err.text);
 		return EXIT_ERROR;
 	}
+	keys_sweep(console);
 	code = run_lines(console, options);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "inkan: standard output: %s\n", strerror(errno));

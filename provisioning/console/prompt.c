@@ -131,3 +131,95 @@ char *prompt_text(const char *prompt, struct err *err)
 	buf_clear(&answer);
 	return text;
 }
+
+/* ---- pasted text ---- */
+
+#define END_OF_INPUT '\004' /* Ctrl-D, which only a terminal's line mode knows */
+
+/* Without its end and without blanks around it; dropped beyond `most`. False at the end of the input. */
+static bool read_pasted_line(struct buf *line, size_t most, bool terminal)
+{
+	bool any = false;
+	char octet;
+
+	while (read_octet(&octet) && !(terminal && octet == END_OF_INPUT)) {
+		any = true;
+		if (octet == '\n')
+			break;
+		if (line->len <= most)
+			buf_put_byte(line, (uint8_t)octet);
+	}
+	return any;
+}
+
+static bool begins(struct bytes line, const char *text)
+{
+	return line.len >= strlen(text) && memcmp(line.data, text, strlen(text)) == 0;
+}
+
+/* Follows PEM blocks, inside which a blank line ends nothing. */
+static bool ends_paste(struct bytes line, bool *in_block)
+{
+	if (begins(line, "-----BEGIN "))
+		*in_block = true;
+	else if (begins(line, "-----END "))
+		*in_block = false;
+	return bytes_equal_text(line, ".") || (line.len == 0 && !*in_block);
+}
+
+static void read_paste(size_t most, struct buf *text, bool terminal)
+{
+	bool in_block = false, ended = false;
+	struct buf line = {0};
+
+	buf_reserve(&line, most + 2); /* so that growing leaves no copies behind */
+	buf_reserve(text, most + 2);
+	while (!ended && !interrupted && read_pasted_line(&line, most, terminal)) {
+		struct bytes trimmed = bytes_trim(buf_bytes(&line));
+
+		ended = ends_paste(trimmed, &in_block) && (text->len > 0 || trimmed.len > 0);
+		if (!ended && trimmed.len > 0 && text->len <= most) {
+			buf_put_bytes(text, bytes_slice(trimmed, 0, most + 1 - text->len));
+			buf_put_byte(text, '\n');
+		}
+		buf_reset(&line);
+	}
+	buf_wipe_clear(&line);
+}
+
+static void set_raw(const struct termios *usual)
+{
+	struct termios changed = *usual;
+
+	changed.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	changed.c_iflag |= ICRNL;
+	changed.c_cc[VMIN] = 1;
+	changed.c_cc[VTIME] = 0;
+	tcsetattr(STDIN_FILENO, TCSADRAIN, &changed);
+}
+
+bool prompt_paste(const char *prompt, size_t most, struct buf *text, struct err *err)
+{
+	const struct sigaction action = {.sa_handler = on_interrupt};
+	struct sigaction before;
+	struct termios usual;
+	bool terminal = tcgetattr(STDIN_FILENO, &usual) == 0;
+
+	interrupted = 0;
+	if (terminal) {
+		sigaction(SIGINT, &action, &before);
+		fprintf(stderr, "%s\n", prompt);
+		fflush(stderr);
+		set_raw(&usual);
+	}
+	read_paste(most, text, terminal);
+	if (terminal) {
+		tcsetattr(STDIN_FILENO, TCSADRAIN, &usual);
+		sigaction(SIGINT, &before, NULL);
+	}
+	if (interrupted)
+		return err_set(err, ERR_CANCELLED, "interrupted");
+	if (text->len > most)
+		return err_set(err, ERR_LIMIT, "what was pasted has more than %zu octets", most);
+	return text->len > 0 || err_set(err, ERR_INVALID, "nothing was pasted");
+}

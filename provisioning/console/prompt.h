@@ -20,4 +20,12 @@ struct secret *prompt_new_secret(const char *name, struct err *err);
 /* A line that may be seen; free() it. NULL: the input has ended. */
 char *prompt_text(const char *prompt, struct err *err);
 
+/*
+ * Lines of text that are pasted, appended to *text with one LF each: up to a line of a single `.`, or a blank line outside a
+ * PEM block, or the end of the input. A terminal is taken out of its line mode meanwhile, which would cut lines at 4,096
+ * octets. *text is wiped and cleared by the caller. ERR_LIMIT over `most` octets, after the end was read all the same;
+ * ERR_CANCELLED by Ctrl-C.
+ */
+bool prompt_paste(const char *prompt, size_t most, struct buf *text, struct err *err) MUST_USE;
+
 #endif

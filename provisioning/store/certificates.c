@@ -11,6 +11,7 @@ void stored_certificate_clear(struct stored_certificate *certificate)
 	free(certificate->serial);
 	free(certificate->fingerprint);
 	free(certificate->rung);
+	free(certificate->attributes);
 	free((void *)certificate->sealed_password.data);
 	free(certificate->imported_by);
 	*certificate = (struct stored_certificate){0};
@@ -49,6 +50,7 @@ static struct stored_certificate read_row(const struct query *query)
 	    .imported_by = column_text(query, 17),
 	    .imported_ms = column_number(query, 18),
 	    .state = (enum certificate_state)column_number(query, 19),
+	    .attributes = column_text(query, 20),
 	};
 }
 
@@ -158,6 +160,7 @@ static bool insert_row(struct store *store, const struct stored_certificate *sto
 	query_bytes(&query, stored->sealed_password);
 	query_text(&query, stored->imported_by);
 	query_number(&query, stored->imported_ms);
+	query_text(&query, stored->attributes != NULL ? stored->attributes : "");
 	if (!query_run(&query, err))
 		return false;
 	*id = (uint64_t)sqlite3_last_insert_rowid(store->db);
@@ -210,7 +213,8 @@ static bool add_certificate(struct store *store, const struct stored_certificate
 	/* A candidate that was to go back to an earlier certificate forgets it: the renewal is the later wish. */
 	return run_for_address(store, SQL_CERTIFICATE_SUPERSEDE, address, err) &&
 	       run_for_address(store, SQL_CANDIDATE_UNPIN, address, err) && insert_row(store, stored, id, err) &&
-	       insert_rest(store, *id, &stored->certificate, err);
+	       insert_rest(store, *id, &stored->certificate, err) && pending_key_end(store, stored->certificate.key_id, err) &&
+	       request_installed(store, stored->certificate.key_id, err);
 }
 
 bool store_certificate_add(struct store *store, const struct stored_certificate *certificate, bool renewal, uint64_t *id,
@@ -283,6 +287,37 @@ static bool delete_certificate(struct store *store, uint64_t id, struct err *err
 bool store_certificate_delete(struct store *store, uint64_t id, struct err *err)
 {
 	return transaction_begin(store, err) && transaction_end(store, delete_certificate(store, id, err), err);
+}
+
+bool store_certificate_key_again(struct store *store, uint64_t id, const struct stored_certificate *certificate, struct err *err)
+{
+	struct query query = query_of(store, SQL_CERTIFICATE_KEY_AGAIN);
+
+	query_number(&query, (int64_t)id);
+	query_text(&query, certificate->rung);
+	query_number(&query, certificate->sensitive);
+	query_number(&query, certificate->extractable);
+	query_number(&query, certificate->local);
+	query_number(&query, certificate->always_sensitive);
+	query_number(&query, certificate->never_extractable);
+	query_text(&query, certificate->attributes);
+	query_bytes(&query, certificate->sealed_password);
+	query_text(&query, certificate->imported_by);
+	query_number(&query, certificate->imported_ms);
+	if (!query_run(&query, err))
+		return false;
+	return query_changes(&query) > 0 || err_set(err, ERR_NOT_FOUND, "there is no certificate %llu", (unsigned long long)id);
+}
+
+bool store_certificate_forget_passwords(struct store *store, const char *address, uint32_t *forgotten, struct err *err)
+{
+	struct query query = query_of(store, SQL_CERTIFICATE_FORGET_PASSWORDS);
+
+	query_text(&query, address);
+	if (!query_run(&query, err))
+		return false;
+	*forgotten = (uint32_t)query_changes(&query);
+	return true;
 }
 
 /* ---- which certificate an address means ---- */

@@ -2,7 +2,7 @@
 
 #define CERTIFICATE_COLUMNS                                                                                                      \
 	"id, address, key_type, key_id, not_before, not_after, subject, issuer, serial, fingerprint, rung, sensitive, "          \
-	"extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state"
+	"extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state, attributes"
 
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -20,8 +20,9 @@ static const char *const sql[SQL_STATEMENTS] = {
 
     [SQL_CERTIFICATE_ADD] =
 	"INSERT INTO certificate (address, key_type, key_id, not_before, not_after, subject, issuer, serial, fingerprint, rung, "
-	"sensitive, extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state) "
-	"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+	"sensitive, extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, "
+	"attributes, state) "
+	"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
     [SQL_CERTIFICATE_ADD_NAME] = "INSERT INTO certificate_name (certificate, position, name) VALUES (?, ?, ?)",
     [SQL_CERTIFICATE_ADD_CHAIN] = "INSERT INTO certificate_chain (certificate, position, der) VALUES (?, ?, ?)",
     [SQL_CERTIFICATE_LIST] =
@@ -36,6 +37,23 @@ static const char *const sql[SQL_STATEMENTS] = {
     /* when the current one goes, the newest that is left takes its place */
     [SQL_CERTIFICATE_PROMOTE] = "UPDATE certificate SET state = 1 WHERE id = (SELECT max(id) FROM certificate WHERE address = ?)",
     [SQL_CERTIFICATE_DELETE] = "DELETE FROM certificate WHERE id = ?",
+    [SQL_CERTIFICATE_KEY_AGAIN] =
+	"UPDATE certificate SET rung = ?2, sensitive = ?3, extractable = ?4, local = ?5, always_sensitive = ?6, "
+	"never_extractable = ?7, attributes = ?8, sealed_password = ?9, imported_by = ?10, imported_ms = ?11 WHERE id = ?1",
+    [SQL_CERTIFICATE_FORGET_PASSWORDS] =
+	"UPDATE certificate SET sealed_password = x'' WHERE address = ? AND length(sealed_password) > 0",
+
+    [SQL_PENDING_ADD] = "INSERT INTO pending_key (key_id, what, by, source, began_ms) VALUES (?, ?, ?, ?, ?)",
+    [SQL_PENDING_END] = "DELETE FROM pending_key WHERE key_id = ?",
+    [SQL_PENDING_LIST] = "SELECT key_id, what, by, source, began_ms FROM pending_key "
+			 "WHERE key_id NOT IN (SELECT key_id FROM certificate UNION SELECT key_id FROM certificate_request) "
+			 "ORDER BY began_ms",
+    [SQL_REQUEST_ADD] = "INSERT INTO certificate_request (kind, name, key_type, key_id, attributes, csr, requested_by, "
+			"requested_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_REQUEST_LIST] = "SELECT id, kind, name, key_type, key_id, attributes, csr, requested_by, requested_ms "
+			 "FROM certificate_request WHERE (?1 = '' OR name = ?1) AND (?2 = 0 OR kind = ?2) ORDER BY kind, name",
+    [SQL_REQUEST_DELETE] = "DELETE FROM certificate_request WHERE id = ?",
+    [SQL_REQUEST_INSTALLED] = "DELETE FROM certificate_request WHERE key_id = ?",
 
     [SQL_REVISION_ADD] = "INSERT INTO revision (base, by, comment, created_ms) VALUES (?, ?, ?, ?)",
     [SQL_REVISION_ADD_SETTING] = "INSERT INTO revision_setting (revision, position, path, value) VALUES (?, ?, ?, ?)",

@@ -58,6 +58,16 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, who TEXT NOT NULL, source TEXT NOT NULL,"
     "  what TEXT NOT NULL, result TEXT NOT NULL, hash BLOB NOT NULL"
     ") STRICT;",
+
+    "ALTER TABLE certificate ADD COLUMN attributes TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE pending_key ("
+    "  key_id BLOB PRIMARY KEY, what TEXT NOT NULL, by TEXT NOT NULL, source TEXT NOT NULL, began_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE certificate_request ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, name TEXT NOT NULL, key_type TEXT NOT NULL,"
+    "  key_id BLOB NOT NULL, attributes TEXT NOT NULL, csr BLOB NOT NULL, requested_by TEXT NOT NULL,"
+    "  requested_ms INTEGER NOT NULL, UNIQUE (kind, name)"
+    ") STRICT;",
 };
 
 bool schema_version(sqlite3 *db, int *version, struct err *err)

@@ -81,7 +81,8 @@ enum certificate_state {
 struct stored_certificate {
 	struct certificate certificate; /* its id is given by the store */
 	char *subject, *issuer, *serial, *fingerprint;
-	char *rung; /* how the key came to the token */
+	char *rung; /* how the key came to the token; "generate": it was born there */
+	char *attributes; /* all that were read back ("token private sensitive !extractable …"); "" of an older Inkan's import */
 	bool sensitive, extractable, local, always_sensitive, never_extractable; /* CKA_*, read back after the import */
 	struct bytes sealed_password; /* owned; empty: not kept */
 	char *imported_by;
@@ -98,11 +99,22 @@ void stored_certificate_clear(struct stored_certificate *certificate);
 void stored_certificates_clear(struct stored_certificates *certificates);
 
 /*
- * Registers a certificate as the current one of its address; the one before becomes superseded. With `renewal` there must
- * be one before (ERR_NOT_FOUND), without it there must be none (ERR_EXISTS). Takes effect at the next commit.
+ * Registers a certificate as the current one of its address; the one before becomes superseded; a pending key or a request with
+ * its key id is done with. With `renewal` there must be one before (ERR_NOT_FOUND), without it there must be none (ERR_EXISTS).
+ * Takes effect at the next commit.
  */
 bool store_certificate_add(struct store *store, const struct stored_certificate *certificate, bool renewal, uint64_t *id,
 			   struct err *err) MUST_USE;
+
+/*
+ * The key of a registered certificate was brought to the token again, under its old CKA_ID: what is known of the key replaces
+ * what was. ERR_NOT_FOUND: no such certificate.
+ */
+bool store_certificate_key_again(struct store *store, uint64_t id, const struct stored_certificate *certificate,
+				 struct err *err) MUST_USE;
+
+/* The sealed passwords of an address, current and superseded, are wiped. *forgotten is their number. */
+bool store_certificate_forget_passwords(struct store *store, const char *address, uint32_t *forgotten, struct err *err) MUST_USE;
 
 /* Of one address, or of all when it is NULL: by address, the current one first, then the newest. None is no error. */
 bool store_certificates(struct store *store, const char *address, struct stored_certificates *certificates,
@@ -110,6 +122,66 @@ bool store_certificates(struct store *store, const char *address, struct stored_
 
 /* Forgets the row. That nothing operates it and that its key has left the token is the caller's business. */
 bool store_certificate_delete(struct store *store, uint64_t id, struct err *err) MUST_USE;
+
+/* ---- keys that are being made: found again when nobody finished them ---- */
+
+/* What is on its way to the token. The row is there before the key can be, and goes with what names the key instead. */
+struct pending_key {
+	struct bytes key_id;
+	char *what; /* the command, for the audit */
+	char *by, *from;
+	int64_t began_ms; /* set by the store */
+};
+
+struct pending_keys {
+	struct pending_key *items;
+	size_t count;
+};
+
+void pending_keys_clear(struct pending_keys *keys);
+
+bool store_pending_key_add(struct store *store, const struct pending_key *key, struct err *err) MUST_USE;
+bool store_pending_key_end(struct store *store, struct bytes key_id, struct err *err) MUST_USE;
+
+/* Those that no certificate and no request names, oldest first. */
+bool store_pending_keys(struct store *store, struct pending_keys *keys, struct err *err) MUST_USE;
+
+/* ---- requests: keys born on the token that wait for their certificate ---- */
+
+enum certificate_kind { CERTIFICATE_KIND_MAIL = 1, CERTIFICATE_KIND_TLS = 2 };
+
+struct certificate_request {
+	uint64_t id; /* given by the store */
+	enum certificate_kind kind;
+	char *name; /* mail address, or host name */
+	char *key_type; /* "RSA-2048", … */
+	struct bytes key_id;
+	char *attributes; /* as in struct stored_certificate */
+	struct bytes csr; /* DER */
+	char *requested_by;
+	int64_t requested_ms;
+};
+
+struct certificate_requests {
+	struct certificate_request *items;
+	size_t count;
+};
+
+void certificate_request_clear(struct certificate_request *request);
+void certificate_requests_clear(struct certificate_requests *requests);
+
+/* ERR_EXISTS: the name has one already. A pending key with its key id is done with. */
+bool store_request_add(struct store *store, const struct certificate_request *request, struct err *err) MUST_USE;
+
+/* Of one name, or of all when it is NULL: by kind and name. None is no error. */
+bool store_requests(struct store *store, const char *name, struct certificate_requests *requests, struct err *err) MUST_USE;
+
+/* The one of that kind and name. ERR_NOT_FOUND: there is none. */
+bool store_request(struct store *store, enum certificate_kind kind, const char *name, struct certificate_request *request,
+		   struct err *err) MUST_USE;
+
+/* Forgets the row. That its key has left the token is the caller's business. */
+bool store_request_delete(struct store *store, uint64_t id, struct err *err) MUST_USE;
 
 /* ---- revisions ---- */
 

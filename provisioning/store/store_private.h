@@ -31,6 +31,15 @@ enum statement {
 	SQL_CERTIFICATE_ADDRESS,
 	SQL_CERTIFICATE_PROMOTE,
 	SQL_CERTIFICATE_DELETE,
+	SQL_CERTIFICATE_KEY_AGAIN,
+	SQL_CERTIFICATE_FORGET_PASSWORDS,
+	SQL_PENDING_ADD,
+	SQL_PENDING_END,
+	SQL_PENDING_LIST,
+	SQL_REQUEST_ADD,
+	SQL_REQUEST_LIST,
+	SQL_REQUEST_DELETE,
+	SQL_REQUEST_INSTALLED,
 	SQL_REVISION_ADD,
 	SQL_REVISION_ADD_SETTING,
 	SQL_REVISION_ADD_CHOICE,
@@ -68,7 +77,7 @@ struct store {
 bool store_sqlite_error(struct store *store, const char *what, struct err *err);
 
 /* Migrations (schema.c): brings user_version to SCHEMA_VERSION. */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 bool schema_version(sqlite3 *db, int *version, struct err *err) MUST_USE;
 bool schema_migrate(struct store *store, struct err *err) MUST_USE;
 
@@ -107,6 +116,10 @@ bool certificate_load(struct store *store, uint64_t id, struct stored_certificat
 
 /* Inside a transaction: `id` becomes what its address means. An id that is gone is ignored. */
 bool certificate_make_current(struct store *store, uint64_t id, struct err *err) MUST_USE;
+
+/* Inside a transaction: the key is named by something else from now on. */
+bool pending_key_end(struct store *store, struct bytes key_id, struct err *err) MUST_USE;
+bool request_installed(struct store *store, struct bytes key_id, struct err *err) MUST_USE;
 
 /* Inside a transaction, or as one of its own: the account edits nothing any more. */
 bool candidate_drop(struct store *store, const char *account, struct err *err) MUST_USE;

@@ -102,7 +102,8 @@ static const struct {
 static void import_case(size_t i, size_t k)
 {
 	struct import_result result = {0};
-	struct import_task task = {.address = ADDRESS, .password = bytes_text(PASSWORD), .now = clock_wall_seconds()};
+	struct import_task task = {
+	    .address = ADDRESS, .password = bytes_text(PASSWORD), .now = clock_wall_seconds(), .key_id = provisioning_key_id()};
 	struct buf file = {0};
 	struct desk desk;
 	unsigned long key;
@@ -149,7 +150,8 @@ static void the_probe_tells_the_rung(void)
 /* Unwrapping tells nothing of whose key it was: the proof does. */
 static void another_key_is_found_out_by_the_proof(void)
 {
-	struct import_task task = {.address = ADDRESS, .password = bytes_text(PASSWORD), .now = clock_wall_seconds()};
+	struct import_task task = {
+	    .address = ADDRESS, .password = bytes_text(PASSWORD), .now = clock_wall_seconds(), .key_id = provisioning_key_id()};
 	STACK_OF(PKCS12_SAFEBAG) *bags = NULL;
 	STACK_OF(PKCS7) *safes = NULL;
 	struct import_result result;

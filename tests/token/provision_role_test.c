@@ -43,7 +43,8 @@ static struct import_task import_task(void)
 				    .pkcs12 = buf_bytes(&file),
 				    .password = bytes_text(PASSWORD),
 				    .now = clock_wall_seconds(),
-				    .seal_context = bytes_text("context")};
+				    .seal_context = bytes_text("context"),
+				    .key_id = provisioning_key_id()};
 }
 
 /* Objects on the token, seen by a connection of our own; free() it. */

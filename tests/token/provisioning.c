@@ -1,6 +1,7 @@
 #include "tests/token/provisioning.h"
 
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,16 @@ char *provisioning_module(const char *name)
 	must(access(path, R_OK) == 0, path);
 	free(directory);
 	return path;
+}
+
+struct bytes provisioning_key_id(void)
+{
+	static uint8_t ids[8][PROVISION_KEY_ID_BYTES];
+	static unsigned used;
+	uint8_t *id = ids[used++ % 8];
+
+	must(RAND_bytes(id, PROVISION_KEY_ID_BYTES) == 1, "RAND_bytes");
+	return bytes_of(id, PROVISION_KEY_ID_BYTES);
 }
 
 void provisioning_set(char **setting, const char *value)
@@ -248,7 +259,8 @@ void role_start(struct role *role, const struct hsm_settings *settings, const ch
 
 	must(frame_socketpair(control, false, NULL) && frame_socketpair(task, false, NULL), "socketpair");
 	*role = (struct role){.control = control[0]};
-	role->call = (struct provision_call){task[0], clock_monotonic_ms() + ROLE_WAIT_MS, note_progress, role};
+	role->call = (struct provision_call){
+	    .fd = task[0], .deadline_ms = clock_monotonic_ms() + ROLE_WAIT_MS, .progress = note_progress, .arg = role};
 	fflush(NULL);
 	role->pid = fork();
 	must(role->pid >= 0, "fork");

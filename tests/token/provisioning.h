@@ -25,6 +25,9 @@ char *provisioning_module(const char *name);
 void provisioning_settings(struct hsm_settings *settings);
 void provisioning_set(char **setting, const char *value); /* replaces one text of them */
 
+/* A new CKA_ID, valid until the next call but seven. */
+struct bytes provisioning_key_id(void);
+
 /* A connection in this process, logged in; task functions take it. */
 struct desk {
 	struct hsm_settings settings;

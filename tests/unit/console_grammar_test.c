@@ -239,7 +239,7 @@ static void lists_and_completions_come_from_the_tables(void)
 	    {false, "certificate d", "delete", "import", "elete "},
 	    {false, "certificate import ", "<address>", "<enter>", ""},
 	    {false, "show ", "certificates", "<enter>", ""},
-	    {false, "show certificates ", "<enter>", "configuration", "detail "},
+	    {false, "show certificates d", "detail", "configuration", "etail "},
 	    {true, "set ", "server", "commit", ""},
 	    {true, "set server default smtp m", "max-recipients", "smime", "ax-"},
 	    {true, "set server default smtp auth ", "required", "max", ""},

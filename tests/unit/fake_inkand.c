@@ -43,6 +43,8 @@ static void send_error(int fd, unsigned type, enum err_code code, const char *te
 
 	msg_put_u8(&payload, (uint8_t)code);
 	msg_put_text(&payload, text);
+	if (type == PROVISION_FRAME_ERROR)
+		msg_put_u8(&payload, 0); /* nothing is left on the token */
 	send_frame(fd, type, &payload, -1);
 }
 
@@ -53,10 +55,10 @@ static void keep(char *to, size_t size, struct bytes from)
 
 /* ---- the HSM program ---- */
 
-static void put_import_result(struct buf *out, struct import_task *task, unsigned number)
+static void put_import_result(struct buf *out, struct import_task *task)
 {
 	struct bytes chain[] = {bytes_text("leaf"), bytes_text("intermediate")};
-	char *names[] = {task->address}, key_id[21];
+	char *names[] = {task->address};
 	struct import_result result = {
 	    .facts = {.chain = chain,
 		      .n_chain = 2,
@@ -75,8 +77,7 @@ static void put_import_result(struct buf *out, struct import_task *task, unsigne
 	};
 	char *warnings[] = {(char *)"issued for long"};
 
-	snprintf(key_id, sizeof key_id, "key-%016u", number);
-	result.key_id = bytes_text(key_id);
+	result.key_id = task->key_id;
 	result.warnings = warnings;
 	result.n_warnings = 1;
 	import_result_encode(out, &result);
@@ -102,7 +103,8 @@ static void answer_import(struct fake_inkand *fake, int fd, struct msg *msg)
 		send_error(fd, PROVISION_FRAME_ERROR, ERR_DENIED, "wrong password of the PKCS#12 file");
 	} else {
 		fake->seen.keys++;
-		put_import_result(&result, &task, ++fake->seen.imported);
+		fake->seen.imported++;
+		put_import_result(&result, &task);
 		send_frame(fd, PROVISION_FRAME_RESULT, &result, -1);
 	}
 	import_task_clear(&task);

@@ -10,6 +10,8 @@
 #include "hsm/client/provision.h"
 #include "tests/unit/test.h"
 
+#define KEY_ID "12345678901234567890"
+
 static struct bytes owned(const char *text)
 {
 	return bytes_of(mem_string(text), strlen(text));
@@ -111,7 +113,7 @@ static bool again_initialize(struct msg *msg, struct buf *out, struct err *err)
 static void build_import(struct buf *out)
 {
 	import_task_encode(out, &(struct import_task){"taro@example.co.jp", bytes_text("p12"), bytes_text("暗証"), 1795525200,
-						      bytes_text("context")});
+						      bytes_text("context"), bytes_text(KEY_ID), true});
 }
 
 static bool again_import(struct msg *msg, struct buf *out, struct err *err)
@@ -162,6 +164,55 @@ static bool again_tests(struct msg *msg, struct buf *out, struct err *err)
 	return true;
 }
 
+static void build_request(struct buf *out)
+{
+	request_task_encode(out, &(struct request_task){KEY_PURPOSE_TLS, "mx1.example.co.jp", "p384", bytes_text(KEY_ID)});
+}
+
+static bool again_request(struct msg *msg, struct buf *out, struct err *err)
+{
+	struct request_task task;
+
+	if (!request_task_decode(msg, &task, err))
+		return false;
+	request_task_encode(out, &task);
+	request_task_clear(&task);
+	return true;
+}
+
+static void build_requested(struct buf *out)
+{
+	request_result_encode(out, &(struct request_result){bytes_text("csr"), "EC-P384", {.local = true, .known = 3, .set = 1}});
+}
+
+static bool again_requested(struct msg *msg, struct buf *out, struct err *err)
+{
+	struct request_result result;
+
+	if (!request_result_decode(msg, &result, err))
+		return false;
+	request_result_encode(out, &result);
+	request_result_clear(&result);
+	return true;
+}
+
+static void build_install(struct buf *out)
+{
+	install_task_encode(out, &(struct install_task){KEY_PURPOSE_MAIL, "taro@example.co.jp", bytes_text(KEY_ID),
+							bytes_text("csr"), bytes_text("pem"), 1795525200});
+}
+
+static bool again_install(struct msg *msg, struct buf *out, struct err *err)
+{
+	struct install_task task;
+
+	if (!install_task_decode(msg, &task, err))
+		return false;
+	install_task_encode(out, &task);
+	install_task_clear(&task);
+	return true;
+}
+
 static const struct {
 	const char *name;
 	const char *malformed;
@@ -172,6 +223,9 @@ static const struct {
     {"initialize", "malformed initialize task", build_initialize, again_initialize},
     {"import", "malformed import task", build_import, again_import},
     {"import result", "malformed import result", build_result, again_result},
+    {"request", "malformed request task", build_request, again_request},
+    {"request result", "malformed request result", build_requested, again_requested},
+    {"install", "malformed install task", build_install, again_install},
     {"test results", "malformed test results", build_tests, again_tests},
 };
 
@@ -217,7 +271,7 @@ static void every_cut_and_every_addition_is_malformed(void)
 static void limits_are_kept(void)
 {
 	struct bytes large = bytes_of(mem_new(PROVISION_PKCS12_MAX_BYTES + 1), PROVISION_PKCS12_MAX_BYTES + 1);
-	struct import_task task = {.address = "a@b", .pkcs12 = large}, decoded;
+	struct import_task task = {.address = "a@b", .pkcs12 = large, .key_id = bytes_text(KEY_ID)}, decoded;
 	struct import_result result;
 	struct buf out = {0};
 	struct msg msg;
@@ -231,6 +285,17 @@ static void limits_are_kept(void)
 	CHECK_TEXT(err.text, "the PKCS#12 file has more than 1048576 bytes");
 	buf_clear(&out);
 	free((void *)large.data);
+}
+
+static void attributes_are_told_by_name(void)
+{
+	const struct key_attributes attributes = {.known = 0x807f, .set = 0x0017};
+	struct buf out = {0};
+
+	key_attributes_put(&out, &attributes);
+	CHECK_TEXT(buf_text(&out), "token private sensitive !extractable local !always-sensitive !never-extractable "
+				   "!always-authenticate");
+	buf_clear(&out);
 }
 
 static void a_flag_is_0_or_1(void)
@@ -307,7 +372,9 @@ static void build_secret_import(struct buf *out)
 
 	for (size_t i = 0; i < sizeof masked; i++)
 		password[i] = masked[i] ^ 0x55;
-	import_task_encode(out, &(struct import_task){.address = "a@b", .password = bytes_of(password, sizeof password)});
+	import_task_encode(out, &(struct import_task){.address = "a@b",
+						      .password = bytes_of(password, sizeof password),
+						      .key_id = bytes_text(KEY_ID)});
 	mem_wipe(password, sizeof password);
 }
 
@@ -331,6 +398,7 @@ static void clearing_wipes_the_password(void)
 /* ---- the client ---- */
 
 struct conversation {
+	uint8_t left; /* what an ERROR says of it */
 	int ours, theirs;
 	struct provision_call call;
 	char progress[256];
@@ -353,7 +421,8 @@ static void begin(struct conversation *c)
 		abort();
 	c->ours = fds[0];
 	c->theirs = fds[1];
-	c->call = (struct provision_call){fds[0], clock_monotonic_ms() + 5000, note_progress, c};
+	c->call = (struct provision_call){
+	    .fd = fds[0], .deadline_ms = clock_monotonic_ms() + 5000, .progress = note_progress, .arg = c};
 }
 
 static void answer(struct conversation *c, uint16_t type, struct buf *payload)
@@ -371,6 +440,8 @@ static void answer_text(struct conversation *c, uint16_t type, int code, const c
 	if (code >= 0)
 		msg_put_u8(&payload, (uint8_t)code);
 	msg_put_text(&payload, text);
+	if (type == PROVISION_FRAME_ERROR)
+		msg_put_u8(&payload, c->left);
 	answer(c, type, &payload);
 }
 
@@ -448,6 +519,19 @@ static void the_client_reports_what_went_wrong(void)
 	CHECK_TEXT(err.text, "it is there already");
 	end(&c, PROVISION_FRAME_INITIALIZE);
 
+	for (int left = 0; left <= 1; left++) {
+		struct import_result imported;
+		bool clean = left;
+
+		begin(&c);
+		c.left = (uint8_t)left;
+		c.call.clean = &clean;
+		answer_text(&c, PROVISION_FRAME_ERROR, ERR_UNAVAILABLE, "token lost");
+		CHECK(!provision_import(&c.call, &(struct import_task){.address = "a@b"}, &imported, &err));
+		CHECK_INT(clean, !left);
+		end(&c, PROVISION_FRAME_IMPORT);
+	}
+
 	begin(&c);
 	answer_text(&c, PROVISION_FRAME_ERROR, 200, "odd");
 	CHECK(!provision_describe(&c.call, &description, &err));
@@ -484,6 +568,7 @@ int main(void)
 	TEST(every_message_comes_back_as_it_was);
 	TEST(every_cut_and_every_addition_is_malformed);
 	TEST(limits_are_kept);
+	TEST(attributes_are_told_by_name);
 	TEST(a_flag_is_0_or_1);
 	TEST(clearing_wipes_the_password);
 	TEST(the_client_gives_progress_and_result);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "provisioning/store/password.h"
-#include "provisioning/store/store.h"
+#include "provisioning/store/store_private.h"
 #include "tests/unit/test.h"
 
 static struct err err;
@@ -71,7 +71,7 @@ static void a_new_database_is_private_and_current(void)
 	CHECK_OK(store_running(store, &running, &err), &err);
 	CHECK_INT(running, 0);
 	store_close(store);
-	CHECK_INT(user_version(directory), 1);
+	CHECK_INT(user_version(directory), SCHEMA_VERSION);
 	free(path);
 }
 
@@ -88,7 +88,7 @@ static void version_0_is_migrated_by_a_reader_too(void)
 	store = store_open(directory, STORE_READ_ONLY, &err);
 	if (!CHECK_OK(store != NULL, &err))
 		return;
-	CHECK_INT(user_version(directory), 1);
+	CHECK_INT(user_version(directory), SCHEMA_VERSION);
 	snapshot = store_snapshot(store, 0, &err);
 	if (CHECK_OK(snapshot != NULL, &err)) {
 		CHECK_INT(snapshot->revision, 0);
@@ -105,12 +105,12 @@ static void a_newer_schema_is_refused(void)
 	const char *directory;
 
 	store_close(open_new(&directory));
-	run_sql(directory, "PRAGMA user_version = 2");
+	run_sql(directory, "PRAGMA user_version = 999");
 	CHECK(store_open(directory, STORE_READ_WRITE, &err) == NULL);
 	CHECK_INT(err.code, ERR_INVALID);
-	CHECK_TEXT(err.text, "inkan.db has schema 2, which is newer than this program knows (1): install the newer Inkan");
+	CHECK_CONTAINS(err.text, "inkan.db has schema 999, which is newer than this program knows");
 	CHECK(store_open(directory, STORE_READ_ONLY, &err) == NULL);
-	CHECK_INT(user_version(directory), 2);
+	CHECK_INT(user_version(directory), 999);
 }
 
 static void what_is_no_database_is_refused(void)

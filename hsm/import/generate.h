@@ -1,0 +1,35 @@
+/*
+ * A key pair that is born on the token: SENSITIVE, not EXTRACTABLE, CKA_LOCAL, for signing alone; and the request for its
+ * certificate (PKCS#10, RFC 2986), which the key itself signs.
+ */
+#ifndef INKAN_HSM_IMPORT_GENERATE_H
+#define INKAN_HSM_IMPORT_GENERATE_H
+
+#include <openssl/evp.h>
+
+#include "hsm/protocol/provision.h"
+#include "hsm/token/module.h"
+
+struct generated_key {
+	unsigned long key;
+	EVP_PKEY *public_key; /* owned: EVP_PKEY_free */
+	char *type; /* "RSA-2048", "EC-P256", …; owned: free */
+	struct key_attributes attributes;
+};
+
+/*
+ * `type` as struct request_task has it; `label` is CKA_LABEL. On failure nothing is left on the token: ERR_INVALID an unknown
+ * type, or one that the token does not make; ERR_UNAVAILABLE a key that the token does not protect, or was not born there.
+ */
+bool key_generate(const struct session *session, const char *type, struct bytes key_id, const char *label,
+		  struct generated_key *key, struct err *err) MUST_USE;
+void generated_key_clear(struct generated_key *key);
+
+/*
+ * The request, DER, appended to *der: subject CN = `name` (left out when it is longer than the 64 characters that a CN can
+ * have), and the extensions subjectAltName, keyUsage and extendedKeyUsage that the purpose needs.
+ */
+bool csr_make(const struct session *session, const struct generated_key *key, enum key_purpose purpose, const char *name,
+	      struct buf *der, struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,27 @@
+/* What the commands on certificates share. */
+#ifndef INKAN_CONSOLE_CERTIFICATE_H
+#define INKAN_CONSOLE_CERTIFICATE_H
+
+#include "hsm/protocol/provision.h"
+#include "provisioning/console/console.h"
+
+/* Authenticated with a sealed password, so that it opens for no other address. */
+#define SEAL_CONTEXT "inkan certificate password "
+
+/* The result of an import as the store takes it: views of `result` and `console`, but for what imported_clear releases. */
+struct imported {
+	struct stored_certificate certificate;
+	char *attributes;
+};
+
+void imported_fill(struct imported *imported, const struct console *console, const char *address,
+		   const struct import_result *result);
+void imported_clear(struct imported *imported);
+
+/* The certificate, how its key came, and the warnings; for the audit row, too, how the key came and what is read back of it. */
+void imported_show(struct console *console, const char *address, const struct import_result *result);
+void imported_audit(struct console *console, const struct import_result *result);
+
+char *attributes_text(const struct key_attributes *attributes); /* free() it */
+
+#endif
