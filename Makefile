@@ -31,7 +31,7 @@ LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 COMPONENTS := appliance/base appliance/supervisor \
 	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
-	appliance/relay/signing appliance/relay \
+	appliance/relay/signing appliance/relay/observe appliance/relay \
 	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
 	provisioning/store provisioning/console
 
@@ -59,7 +59,7 @@ $(BUILD)/obj/%.o: %.c
 libs = $(foreach c,$(1),$(call archive,$(c)))
 
 INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
-RELAY_LIBS  := appliance/relay appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
+RELAY_LIBS  := appliance/relay appliance/relay/observe appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
 	appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base

@@ -20,7 +20,7 @@ enum control_frame {
 	CONTROL_APPLY = 5, /* u64 revision, u8 check only; OK when the relay runs it (or, check only, would) */
 	CONTROL_PROVISION = 6, /* OK with the descriptor of a task connection (hsm/protocol/provision.h) */
 	CONTROL_STOP = 7, /* inkand ends */
-	CONTROL_RELAY = 8, /* OK with the descriptor of a connection to the relay, for queries (RELAY_QUERY_*) */
+	CONTROL_RELAY = 8, /* OK with the descriptor of a connection to the relay, for questions (query.h) */
 	CONTROL_OK = 32,
 	CONTROL_ERROR = 33 /* u8 enum err_code, text */
 };
@@ -39,7 +39,7 @@ enum relay_frame {
 	RELAY_LOCKED = 5, /* u8 locked, text why */
 	RELAY_READY = 6, /* from the relay: store recovered, configuration runs, mail is accepted */
 	RELAY_STOP = 7, /* finish what is being committed, exit 0 */
-	RELAY_CONSOLE = 8, /* with the descriptor of a console's query connection */
+	RELAY_CONSOLE = 8, /* with the descriptor of a console's connection: it asks, the relay answers (query.h) */
 	RELAY_PING = 9, /* u64 number, to a relay that is ready; answered with PONG by its event loop */
 	RELAY_PONG = 10, /* u64 number, u32 milliseconds that the event loop was held up at most since the last one */
 	RELAY_SIGNING = 11 /* from the relay: u8 suspended, text why: its circuit breaker */

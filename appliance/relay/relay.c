@@ -14,6 +14,7 @@
 #include "appliance/base/pool.h"
 #include "appliance/base/process.h"
 #include "appliance/relay/delivery/delivery.h"
+#include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
 #include "hsm/protocol/worker.h"
 
@@ -27,6 +28,7 @@ struct relay {
 	struct queue *queue;
 	struct smtp_server *smtp;
 	struct delivery *delivery;
+	struct observe *observe;
 	struct config *config; /* that runs */
 	struct config *waiting; /* came before the store was ready */
 	bool store_ready;
@@ -49,6 +51,7 @@ static void on_delivery_stopped(void *arg)
 {
 	struct relay *relay = arg;
 
+	observe_stop(relay->observe);
 	queue_close(relay->queue, on_closed, relay);
 }
 
@@ -108,6 +111,7 @@ static bool run_config(struct relay *relay, struct config *config, bool check_on
 	if (!smtp_server_configure(relay->smtp, config, false, err))
 		return false;
 	delivery_configure(relay->delivery, config);
+	observe_configure(relay->observe, config);
 	config_unref(relay->config);
 	relay->config = config_ref(config);
 	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
@@ -232,6 +236,14 @@ static void on_locked(struct relay *relay, struct msg *msg)
 	free(why);
 }
 
+static void on_console(struct relay *relay, int fd)
+{
+	if (fd >= 0 && relay->store_ready)
+		observe_add_console(relay->observe, fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
 static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
 	struct relay *relay = arg;
@@ -253,6 +265,9 @@ static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, in
 	case RELAY_PING:
 		on_ping(relay, msg);
 		break;
+	case RELAY_CONSOLE:
+		on_console(relay, fd);
+		return;
 	case RELAY_STOP:
 		stop(relay, 0);
 		break;
@@ -358,6 +373,8 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 
 	relay->smtp = smtp_server_new(&context);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
+	relay->observe = observe_new(&(struct observe_context){
+	    .base = relay->base, .queue = relay->queue, .smtp = relay->smtp, .delivery = relay->delivery});
 	relay->supervisor = channel_new(relay->base, CHILD_CONTROL_FD, on_frame, on_supervisor_gone, relay);
 	relay->terminate = evsignal_new(relay->base, SIGTERM, on_signal, relay);
 	relay->interrupt = evsignal_new(relay->base, SIGINT, on_signal, relay);

@@ -38,6 +38,12 @@ const struct command commands[] = {
     {"hsm logout", ANY_MODE, ROLES_OPERATING, true, hsm_logout, "Forget the PIN and stop signing"},
     {"hsm test", ANY_MODE, ROLES_OPERATING, true, hsm_test, "Sign and verify with every key"},
 
+    {"queue delete <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_delete, "Delete mail without a bounce"},
+    {"queue delete <id-or-all> force", ANY_MODE, ROLES_OPERATING, true, queue_delete_force, "Delete without a question"},
+    {"queue hold <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_hold, "Keep mail from being delivered"},
+    {"queue release <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_release, "Let held mail go"},
+    {"queue retry <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_retry, "Try delivery now"},
+
     {"show accounts", OPERATIONAL, ROLES_ALL, false, show_accounts, "Show the accounts of this console"},
     {"show certificates", OPERATIONAL, ROLES_ALL, false, show_certificates, "Show the certificates with validity and state"},
     {"show certificates detail", OPERATIONAL, ROLES_ALL, false, show_certificates_detail, "Show all that is known of them"},
@@ -48,7 +54,11 @@ const struct command commands[] = {
     {"show configuration", OPERATIONAL, ROLES_ALL, false, show_running, "Show the running configuration"},
     {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
     {"show log audit [<rows:number>]", OPERATIONAL, ROLES_ALL, false, show_audit, "Show who did what, and check the chain"},
+    {"show queue [<id-or-filter...>]", OPERATIONAL, ROLES_ALL, false, show_queue,
+     "Show undelivered mail: all, one id, or a choice"},
     {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},
+    {"show sessions [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_sessions,
+     "Show SMTP sessions: all, or server NAME, count N"},
     {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
     {"show system programs", OPERATIONAL, ROLES_ALL, false, show_programs, "Show the programs that inkand watches"},
 

@@ -34,6 +34,17 @@ command_run configure, leave, set_setting, delete_setting, show_candidate, show_
 /* cmd_hsm.c */
 command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, show_hsm, show_programs;
 
+/* cmd_queue.c */
+command_run show_queue, show_sessions, queue_hold, queue_release, queue_retry, queue_delete, queue_delete_force;
+
+/*
+ * Typed words in pairs, NAME VALUE, of `names` (NULL behind the last) into arguments of the question; `count N` into *count.
+ * Errors name what is allowed.
+ */
+struct query;
+bool read_pairs(const struct parsed *parsed, const char *const *names, struct query *query, size_t *count,
+		struct err *err) MUST_USE;
+
 /* session.c */
 command_run run_operational, help;
 

@@ -69,7 +69,7 @@ static const struct {
     {"listen", "Where mail is accepted"},
     {"log", "What has happened"},
     {"next-hop", "Where mail is delivered to"},
-    {"queue", "How long and how often delivery is tried"},
+    {"queue", "Mail that is not delivered yet"},
     {"server", "Servers"},
     {"show", "Show what is there"},
     {"smime", "Signing"},

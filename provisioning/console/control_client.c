@@ -168,3 +168,15 @@ bool control_provision(struct control_client *client, int *fd, struct err *err)
 	*fd = passed;
 	return true;
 }
+
+bool control_relay(struct control_client *client, int *fd, struct err *err)
+{
+	int passed = -1;
+
+	if (!call(client, CONTROL_RELAY, (struct bytes){0}, CONTROL_CALL_MS, NULL, &passed, err))
+		return false;
+	if (passed < 0)
+		return err_set(err, ERR_INTERNAL, "inkand passed no connection to the relay");
+	*fd = passed;
+	return true;
+}

@@ -30,4 +30,7 @@ bool control_apply(struct control_client *client, uint64_t revision, bool check_
 /* The descriptor of a task connection (hsm/client/provision.h), which the caller closes. */
 bool control_provision(struct control_client *client, int *fd, struct err *err) MUST_USE;
 
+/* The descriptor of a connection to the relay (relay_client.h), which the caller closes. */
+bool control_relay(struct control_client *client, int *fd, struct err *err) MUST_USE;
+
 #endif

@@ -37,6 +37,10 @@ static void read_row(struct list *list, sqlite3_stmt *select, struct queue_row *
 	    .due = (int64_t)column_id(select, 8),
 	    .attempts = (uint32_t)column_id(select, 9),
 	    .size = column_id(select, 10),
+	    .rendering = (enum queue_rendering)column_id(select, 11),
+	    .rule = row_text(select, 12),
+	    .message_id = row_text(select, 13),
+	    .expires = (int64_t)column_id(select, 14),
 	};
 	row->state = state_name(list->queue, row->recipient, (enum recipient_state)column_id(select, 5));
 }
@@ -75,6 +79,8 @@ static void done_list(void *arg)
 		free_text(list->rows[i].sender);
 		free_text(list->rows[i].address);
 		free_text(list->rows[i].reply);
+		free_text(list->rows[i].rule);
+		free_text(list->rows[i].message_id);
 	}
 	free(list->rows);
 	free(list);

@@ -260,6 +260,9 @@ struct queue_row {
 	int64_t received, due;
 	uint32_t attempts;
 	uint64_t size;
+	enum queue_rendering rendering;
+	const char *rule, *message_id;
+	int64_t expires; /* wall seconds */
 };
 typedef void queue_list_cb(const struct queue_row *rows, size_t count, const struct err *err, void *arg);
 void queue_list(struct queue *queue, const struct queue_filter *filter, uint64_t after_recipient, size_t limit, queue_list_cb *cb,

@@ -2,7 +2,7 @@
 
 #define LIST_COLUMNS                                                                                                             \
 	"SELECT r.message, r.id, m.server, m.sender, r.address, r.state, r.reply, m.received, r.due, r.attempts,"                \
-	" CASE r.rendering WHEN 1 THEN m.signed_size ELSE m.plain_size END"                                                      \
+	" CASE r.rendering WHEN 1 THEN m.signed_size ELSE m.plain_size END, r.rendering, r.rule, m.message_id, m.expires"                                                      \
 	" FROM recipient AS r JOIN message AS m ON m.id = r.message "
 
 /* The state is written as a number where the partial indices of schema.c need to see it. */

@@ -52,4 +52,19 @@ struct smtp_server_state {
 };
 struct smtp_server_state smtp_server_state(const struct smtp_server *server);
 
+/* A session as the operator is shown it; texts are valid during the callback. */
+struct smtp_session_facts {
+	uint64_t id;
+	const char *server, *client;
+	const char *hello, *user; /* NULL: none */
+	const char *state; /* what it does: "greeted", "ready", "message", … */
+	bool encrypted;
+	int64_t started, idle_ms; /* wall milliseconds; milliseconds */
+	unsigned messages;
+};
+
+/* Newest first, those older than session `before` (0: all), until the callback returns false. It must not change the server. */
+void smtp_server_each_session(const struct smtp_server *server, uint64_t before,
+			      bool (*each)(const struct smtp_session_facts *facts, void *arg), void *arg);
+
 #endif

@@ -1,0 +1,135 @@
+/*
+ * The console's questions to the relay, on the connection that CONTROL_RELAY gives (control.h; frames: frame.h). Pure codec.
+ *
+ * One question at a time: any number of QUERY_CONTENT, then QUERY_ASK; answered with QUERY_ROWS or QUERY_REFUSED. A question
+ * names a kind and arguments; an answer is a page of rows of text cells, whose columns the kind says (below), and the
+ * cursor that the next page is asked with. So neither side ever holds more than a page, and the relay keeps nothing between
+ * pages. Numbers are decimal, times wall milliseconds, a queue id is hexadecimal as in the log.
+ */
+#ifndef INKAN_BASE_QUERY_H
+#define INKAN_BASE_QUERY_H
+
+#include "appliance/base/msg.h"
+
+#define QUERY_ROWS_MAX 200 /* of a page: about a millisecond of the relay's loop */
+#define QUERY_ARGUMENTS_MAX 4096 /* explain with a thousand recipients and as many fields */
+#define QUERY_COLUMNS_MAX 32
+#define QUERY_CONTENT_MAX_BYTES (64u << 10) /* of one frame */
+
+enum query_frame {
+	QUERY_ASK = 1, /* struct query */
+	QUERY_CONTENT = 2, /* octets of a message for QUERY_EXPLAIN, CRLF line ends; no answer */
+	QUERY_ROWS = 32, /* struct query_rows */
+	QUERY_REFUSED = 33 /* u8 enum err_code, text */
+};
+
+/* A kind of question, its arguments (each at most once but for those marked *), the columns of its answer. */
+enum query_kind {
+	QUERY_QUEUE =
+	    1, /* id server sender(text contained) destination(domain) recipient(text contained) state; enum query_queue */
+	QUERY_QUEUE_SUMMARY = 2, /* enum query_summary, one row */
+	QUERY_QUEUE_CHANGE = 3, /* action(hold release retry delete) id("all" or one); one row: recipients changed */
+	QUERY_SESSIONS = 4, /* server; enum query_session */
+	QUERY_DELIVERIES = 5, /* id server sender from to status since until(wall ms); newest first; enum query_delivery */
+	QUERY_EXPLAIN = 6 /* server to* user; the content is the message; enum query_explain, a row a recipient */
+};
+
+enum query_queue {
+	QUERY_QUEUE_ID,
+	QUERY_QUEUE_SERVER,
+	QUERY_QUEUE_SENDER,
+	QUERY_QUEUE_RECIPIENT,
+	QUERY_QUEUE_STATE, /* "waiting" (not tried yet), "deferred", "held", "active" */
+	QUERY_QUEUE_RENDERING, /* "signed", "plain" */
+	QUERY_QUEUE_RULE, /* the setting that said so */
+	QUERY_QUEUE_RECEIVED,
+	QUERY_QUEUE_NEXT, /* attempt; 0 held or active */
+	QUERY_QUEUE_ATTEMPTS,
+	QUERY_QUEUE_SIZE, /* octets */
+	QUERY_QUEUE_REPLY, /* the last one, "" none */
+	QUERY_QUEUE_MESSAGE_ID,
+	QUERY_QUEUE_EXPIRES,
+	QUERY_QUEUE_COLUMNS
+};
+
+enum query_summary {
+	QUERY_SUMMARY_MESSAGES,
+	QUERY_SUMMARY_WAITING, /* recipients */
+	QUERY_SUMMARY_ACTIVE,
+	QUERY_SUMMARY_HELD,
+	QUERY_SUMMARY_OLDEST, /* received; 0 none */
+	QUERY_SUMMARY_COLUMNS
+};
+
+enum query_session {
+	QUERY_SESSION_NUMBER,
+	QUERY_SESSION_SERVER,
+	QUERY_SESSION_CLIENT,
+	QUERY_SESSION_HELLO,
+	QUERY_SESSION_USER,
+	QUERY_SESSION_TLS, /* "yes", "no" */
+	QUERY_SESSION_STATE, /* "command", "message", "storing", … */
+	QUERY_SESSION_STARTED,
+	QUERY_SESSION_IDLE, /* milliseconds */
+	QUERY_SESSION_MESSAGES, /* begun */
+	QUERY_SESSION_COLUMNS
+};
+
+enum query_delivery {
+	QUERY_DELIVERY_CREATED,
+	QUERY_DELIVERY_UPDATED,
+	QUERY_DELIVERY_ID,
+	QUERY_DELIVERY_SERVER,
+	QUERY_DELIVERY_SENDER, /* return path */
+	QUERY_DELIVERY_FROM, /* of the header */
+	QUERY_DELIVERY_RECIPIENT,
+	QUERY_DELIVERY_STATUS, /* "queued", "succeeded", "failed", "deferred" */
+	QUERY_DELIVERY_REASON, /* last reply */
+	QUERY_DELIVERY_RENDERING,
+	QUERY_DELIVERY_RULE,
+	QUERY_DELIVERY_MESSAGE_ID,
+	QUERY_DELIVERY_SUBJECT,
+	QUERY_DELIVERY_SENDER_IP,
+	QUERY_DELIVERY_SOURCE_IP,
+	QUERY_DELIVERY_COLUMNS
+};
+
+enum query_explain {
+	QUERY_EXPLAIN_RECIPIENT,
+	QUERY_EXPLAIN_VERDICT, /* "signed", "plain", "copy" (Intelligent BCC), "refused" */
+	QUERY_EXPLAIN_RULE, /* the words of the delivery log; of a refusal the reply */
+	QUERY_EXPLAIN_NOTE, /* what the operator should know, or "" */
+	QUERY_EXPLAIN_COLUMNS
+};
+
+struct query_argument {
+	char *name, *value;
+};
+
+struct query {
+	uint32_t kind;
+	uint32_t limit; /* rows of a page; the relay may give fewer, even none, with a cursor to go on */
+	char *cursor; /* "" (or NULL) the first page; else the cursor of the last answer */
+	struct query_argument *arguments;
+	size_t n_arguments;
+};
+
+void query_add(struct query *query, const char *name, const char *value); /* copies */
+const char *query_argument(const struct query *query, const char *name); /* the first of this name, or NULL */
+void query_encode(struct buf *out, const struct query *query);
+bool query_decode(struct msg *msg, struct query *query, struct err *err) MUST_USE;
+void query_clear(struct query *query);
+
+struct query_rows {
+	uint32_t n_columns;
+	char *cursor; /* "" or NULL: that was the last page */
+	char **cells; /* row by row */
+	size_t n_cells;
+};
+
+void query_cell(struct query_rows *rows, const char *format, ...) PRINTF_LIKE(2, 3); /* the next cell, rows from left to right */
+void query_rows_encode(struct buf *out, const struct query_rows *rows);
+bool query_rows_decode(struct msg *msg, struct query_rows *rows, struct err *err) MUST_USE;
+void query_rows_clear(struct query_rows *rows);
+
+#endif
