@@ -17,7 +17,7 @@
 #define STOREKEEPER_TICK_MS 1000 /* free space, checkpoint when idle, retry of results on a full disk */
 #define STOREKEEPER_GROUP_BYTES (32u << 20) /* of BLOBs in one transaction */
 #define STOREKEEPER_RESULTS_MAX 512 /* in one transaction; so many waiting go at once */
-#define STOREKEEPER_WAL_PAGES 2000 /* then a checkpoint */
+#define STOREKEEPER_WAL_PAGES 8000 /* of 4 KiB, then a checkpoint: mail that is gone by then is not copied into the database */
 
 enum request_kind { REQUEST_COMMIT, REQUEST_REPORT, REQUEST_SET, REQUEST_CLAIM, REQUEST_KINDS };
 
