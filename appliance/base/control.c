@@ -47,7 +47,6 @@ void supervisor_status_encode(struct buf *out, const struct supervisor_status *s
 	for (size_t i = 0; i < status->n_children; i++)
 		child_status_encode(out, &status->children[i]);
 	msg_put_text(out, status->signing);
-	msg_put_u32(out, status->relay_held_up_ms);
 }
 
 bool supervisor_status_decode(struct msg *msg, struct supervisor_status *status, struct err *err)
@@ -67,7 +66,6 @@ bool supervisor_status_decode(struct msg *msg, struct supervisor_status *status,
 	for (size_t i = 0; i < read.n_children; i++)
 		child_status_decode(msg, &read.children[i]);
 	read.signing = msg_get_text(msg);
-	read.relay_held_up_ms = msg_get_u32(msg);
 	if (!msg_end(msg, "supervisor status", err)) {
 		supervisor_status_clear(&read);
 		return false;

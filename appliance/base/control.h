@@ -51,7 +51,7 @@ struct child_status {
 	char *state; /* "running", "starting", "waiting 4 s", "stopped" */
 	uint32_t restarts;
 	char *last_error;
-	char *health; /* of a worker: its last canary signature, "" none yet */
+	char *health; /* a worker: its last canary signature; the relay: how long its event loop was held up; "" unknown */
 };
 
 struct supervisor_status {
@@ -64,7 +64,6 @@ struct supervisor_status {
 	struct child_status *children;
 	size_t n_children;
 	char *signing; /* "on", or why not */
-	uint32_t relay_held_up_ms; /* the relay's event loop, at most, in its last WATCH_TICK_MS */
 };
 
 void supervisor_status_encode(struct buf *out, const struct supervisor_status *status);

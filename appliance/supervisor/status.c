@@ -25,6 +25,7 @@ static void fill_relay(const struct relay *relay, struct child_status *status)
 	status->state = relay->state == RELAY_WAITING ? waiting_text(relay->start_at_ms) : mem_string(names[relay->state]);
 	status->restarts = relay->restarts;
 	status->last_error = mem_string(relay->last_error);
+	status->health = relay->state == RELAY_RUNNING ? mem_format("loop held up %u ms", relay->held_up_ms) : mem_string("");
 }
 
 static char *health_text(const struct worker *worker)
@@ -34,8 +35,8 @@ static char *health_text(const struct worker *worker)
 	if (worker->health.text == NULL)
 		return mem_string("");
 	if (worker->health.good)
-		return mem_format("signed in %u ms, %lld s ago", worker->health.milliseconds, ago);
-	return mem_format("FAILED %lld s ago: %s", ago, worker->health.text);
+		return mem_format("canary signed in %u ms, %lld s ago", worker->health.milliseconds, ago);
+	return mem_format("canary FAILED %lld s ago: %s", ago, worker->health.text);
 }
 
 static void fill_worker(const struct worker *worker, struct child_status *status)
@@ -86,7 +87,6 @@ void supervisor_status_fill(const struct supervisor *supervisor, struct supervis
 	    .token_serial = text_or_empty(token->serial),
 	    .token_firmware = text_or_empty(token->firmware),
 	    .signing = signing_text(supervisor),
-	    .relay_held_up_ms = supervisor->relay.held_up_ms,
 	    .n_children = 1 + supervisor->workers.count,
 	};
 	status->children = mem_new_array(status->n_children, sizeof *status->children);

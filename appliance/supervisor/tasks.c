@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/supervisor/supervisor_private.h"
 
@@ -15,6 +16,8 @@ struct task {
 	struct request request; /* until it has begun */
 	struct child *child; /* once it has begun */
 	bool with_pin; /* it was given the PIN */
+	bool login_is_past; /* it said so */
+	int64_t begun_ms;
 	struct event *wait_timer;
 };
 
@@ -48,14 +51,24 @@ void tasks_clear(struct supervisor *supervisor)
 	*tasks = (struct tasks){0};
 }
 
+static void let_others_log_in(struct supervisor *supervisor)
+{
+	tasks_go_on(supervisor);
+	workers_go_on(supervisor);
+}
+
 static void on_message(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
+	struct task *task = arg;
+
 	(void)channel;
-	(void)type;
 	(void)msg;
-	(void)arg;
 	if (fd >= 0)
 		close(fd);
+	if (type == WORKER_FRAME_LOGGED_IN) {
+		task->login_is_past = true;
+		let_others_log_in(task->supervisor);
+	}
 }
 
 static void on_ended(const struct child_end *end, void *arg)
@@ -75,6 +88,7 @@ static void on_ended(const struct child_end *end, void *arg)
 	drop(task);
 	if (rejected)
 		login_rejected(supervisor, "the token rejected the PIN in a provisioning task");
+	let_others_log_in(supervisor);
 	login_worker_ended(supervisor);
 	supervisor_child_gone(supervisor);
 }
@@ -99,6 +113,7 @@ static void begin(struct task *task)
 {
 	struct supervisor *supervisor = task->supervisor;
 	struct child_events events = {.message = on_message, .ended = on_ended, .arg = task};
+	struct timeval login = {.tv_sec = TASK_LOGIN_MS / 1000};
 	struct err err;
 	int pair[2];
 
@@ -120,14 +135,22 @@ static void begin(struct task *task)
 	log_info("task.started", LOG_NUMBER("pid", child_pid(task->child)));
 	child_kill_after(task->child, TASK_DEADLINE_MS);
 	send_start(task, pair[0]);
+	task->begun_ms = clock_monotonic_ms();
+	if (task->with_pin)
+		event_add(task->wait_timer, &login);
 	request_answer(&task->request, NULL, pair[1]);
 }
 
 static void on_wait_timer(evutil_socket_t fd, short what, void *arg)
 {
+	struct task *task = arg;
+
 	(void)fd;
 	(void)what;
-	begin(arg);
+	if (task->child == NULL)
+		begin(task);
+	else
+		let_others_log_in(task->supervisor);
 }
 
 static struct task *add(struct supervisor *supervisor, const struct request *request)
@@ -166,19 +189,32 @@ void tasks_begin(struct supervisor *supervisor, const struct request *request)
 		return;
 	}
 	task = add(supervisor, request);
-	if (workers_starting(supervisor))
+	if (workers_starting(supervisor) || tasks_logging_in(supervisor))
 		event_add(task->wait_timer, &patience);
 	else
 		begin(task);
+}
+
+bool tasks_logging_in(const struct supervisor *supervisor)
+{
+	const struct tasks *tasks = &supervisor->tasks;
+	int64_t now_ms = clock_monotonic_ms();
+
+	for (size_t i = 0; i < tasks->count; i++) {
+		const struct task *task = tasks->items[i];
+
+		if (task->child != NULL && task->with_pin && !task->login_is_past && now_ms - task->begun_ms < TASK_LOGIN_MS)
+			return true;
+	}
+	return false;
 }
 
 void tasks_go_on(struct supervisor *supervisor)
 {
 	struct tasks *tasks = &supervisor->tasks;
 
-	if (workers_starting(supervisor))
-		return;
-	for (size_t i = tasks->count; i > 0; i--) /* backwards: begin may drop the one it is given */
+	for (size_t i = tasks->count; i > 0 && !workers_starting(supervisor) && !tasks_logging_in(supervisor);
+	     i--) /* backwards: begin may drop the one it is given */
 		if (tasks->items[i - 1]->child == NULL)
 			begin(tasks->items[i - 1]);
 }

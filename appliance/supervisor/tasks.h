@@ -8,6 +8,7 @@
 
 #define TASKS_MAX 4 /* at once */
 #define TASK_DEADLINE_MS 600000 /* killed then */
+#define TASK_LOGIN_MS 3000 /* that others wait at most with their login for a task that has not said that its own is past */
 #define TASK_WAIT_FOR_WORKER_MS 8000 /* a task waits so long for a worker that is logging in (workers.h says why) */
 
 struct event;
@@ -21,6 +22,7 @@ struct tasks {
 
 /* Answered with the console's end of the task connection. */
 void tasks_begin(struct supervisor *supervisor, const struct request *request);
+bool tasks_logging_in(const struct supervisor *supervisor);
 void tasks_go_on(struct supervisor *supervisor); /* no worker is logging in any more */
 void tasks_stop(struct supervisor *supervisor); /* none begins; running ones get a short grace */
 size_t tasks_alive(const struct supervisor *supervisor);

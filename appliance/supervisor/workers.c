@@ -157,7 +157,7 @@ void workers_go_on(struct supervisor *supervisor)
 {
 	struct worker *worker;
 
-	if (!workers_may_start(supervisor) || count_in(supervisor, WORKER_STARTING) > 0 ||
+	if (!workers_may_start(supervisor) || tasks_logging_in(supervisor) || count_in(supervisor, WORKER_STARTING) > 0 ||
 	    count_in(supervisor, WORKER_STOPPING) > 0)
 		return;
 	worker = next_to_start(supervisor);

@@ -24,7 +24,8 @@ enum worker_frame {
 	WORKER_FRAME_FAILED = 6, /* struct worker_failed; the worker exits right after */
 	WORKER_FRAME_PING = 7, /* u64 number, to a worker that is ready; answered with PONG by its event loop */
 	WORKER_FRAME_PONG = 8, /* u64 number */
-	WORKER_FRAME_HEALTH = 9 /* struct worker_health: after each canary signature */
+	WORKER_FRAME_HEALTH = 9, /* struct worker_health: after each canary signature */
+	WORKER_FRAME_LOGGED_IN = 10 /* empty, from role provision: its login is past, if it needed one */
 };
 
 /* Exit codes of inkan-hsm, so that inkand knows the class even when FAILED was lost. */

@@ -128,6 +128,13 @@ static void report(const struct task *task, bool done, const struct err *why)
 		log_warning("provision.failed", LOG_TEXT("task", task->name), LOG_ERR(why));
 }
 
+/* So that inkand lets nobody else log in meanwhile. */
+static void tell_login_is_past(void)
+{
+	(void)!frame_send(CHILD_CONTROL_FD, WORKER_FRAME_LOGGED_IN, (struct bytes){0}, -1,
+			  clock_monotonic_ms() + PROVISION_SEND_WAIT_MS, NULL);
+}
+
 /* Does the task and answers it. What was made for a console that no longer hears of it is destroyed. */
 static void run_task(struct provision *provision, const struct task *task, struct msg *msg, int console)
 {
@@ -136,6 +143,7 @@ static void run_task(struct provision *provision, const struct task *task, struc
 	bool done;
 
 	connection_open(&provision->connection, provision->settings, provision->pin, task->login);
+	tell_login_is_past();
 	done = task->run(provision, msg, &result, &why);
 	if (!done)
 		send_error(console, &why, provision->left);

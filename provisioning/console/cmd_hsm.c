@@ -205,7 +205,7 @@ static void show_children(struct console *console, const struct supervisor_statu
 {
 	static const struct report_column columns[] = {{"PROGRAM", "program", false}, {"PID", "pid", true},
 						       {"STATE", "state", false},     {"RESTARTS", "restarts", true},
-						       {"CANARY", "canary", false},   {"LAST ERROR", "last_error", false}};
+						       {"HEALTH", "health", false},   {"LAST ERROR", "last_error", false}};
 	struct report report = report_of(REPORT_TABLE, columns, 6);
 
 	for (size_t i = 0; i < status->n_children; i++) {
