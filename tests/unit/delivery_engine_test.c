@@ -328,7 +328,7 @@ static void permanent_refusals_bounce_at_every_stage(void)
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		const struct post message = {.recipients = "b@example.net", .body = bytes_text(hello), .return_full = true};
+		const struct post message = {.recipients = "b@example.net", .body = bytes_text(hello), .ret = QUEUE_RETURN_FULL};
 
 		test_case("%s", cases[i].name);
 		begin();

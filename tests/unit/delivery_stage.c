@@ -292,7 +292,7 @@ void stage_post(struct stage *stage, const struct post *post)
 	    .id = queue_new_id(stage->queue),
 	    .server = post->server == NULL ? "default" : post->server,
 	    .sender = post->sender == NULL ? "a@example.com" : post->sender,
-	    .return_full = post->return_full,
+	    .ret = post->ret,
 	    .smtputf8 = post->smtputf8,
 	    .body_type = post->body_type,
 	    .received = now,

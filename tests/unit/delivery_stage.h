@@ -46,7 +46,8 @@ struct post {
 	uint64_t signed_size;
 	int64_t lifetime_s; /* negative: over already */
 	uint32_t notify;
-	bool return_full, smtputf8;
+	enum queue_return ret;
+	bool smtputf8;
 	enum queue_body_type body_type;
 };
 void stage_post(struct stage *stage, const struct post *post); /* committed when the loop has run; see stage_committed */

@@ -34,7 +34,9 @@ static struct {
 
 /* What the last submission got. */
 static struct {
-	char *sender, *client, *protocol, *user;
+	char *sender, *client, *protocol, *user, *envelope_id;
+	enum queue_return ret;
+	struct buf dsn; /* "ORIGINAL/NOTIFY " of each recipient */
 	struct buf recipients; /* each with a blank behind */
 	struct buf content;
 	uint64_t revision, expected_size;
@@ -56,7 +58,9 @@ static void fake_reset(void)
 	free(got.client);
 	free(got.protocol);
 	free(got.user);
+	free(got.envelope_id);
 	buf_clear(&got.recipients);
+	buf_clear(&got.dsn);
 	buf_clear(&got.content);
 	memset(&got, 0, sizeof got);
 	memset(&fake, 0, sizeof fake);
@@ -71,7 +75,9 @@ struct submission *submission_begin(const struct submission_context *context, co
 	free(got.client);
 	free(got.protocol);
 	free(got.user);
+	free(got.envelope_id);
 	buf_clear(&got.recipients);
+	buf_clear(&got.dsn);
 	buf_clear(&got.content);
 	memset(&got, 0, sizeof got);
 	got.begun = begun + 1;
@@ -81,12 +87,18 @@ struct submission *submission_begin(const struct submission_context *context, co
 	got.client = mem_string(envelope->client);
 	got.protocol = mem_string(envelope->protocol);
 	got.user = fake_copy(envelope->user);
+	got.envelope_id = fake_copy(envelope->envelope_id);
+	got.ret = envelope->ret;
 	got.body_type = envelope->body_type;
 	got.smtputf8 = envelope->smtputf8;
 	got.expected_size = envelope->expected_size;
 	got.revision = envelope->config->snapshot->revision;
-	for (size_t i = 0; i < envelope->n_recipients; i++)
-		buf_printf(&got.recipients, "%s ", envelope->recipients[i].address);
+	for (size_t i = 0; i < envelope->n_recipients; i++) {
+		const struct queue_recipient *recipient = &envelope->recipients[i];
+
+		buf_printf(&got.recipients, "%s ", recipient->address);
+		buf_printf(&got.dsn, "%s/%u ", recipient->original == NULL ? "" : recipient->original, recipient->notify);
+	}
 	submission->base = context->base;
 	submission->config = config_ref(envelope->config);
 	return submission;

@@ -17,7 +17,7 @@ static void keeps_every_field(void)
 	    .server = "sales",
 	    .sender = "",
 	    .envelope_id = "QQ314159",
-	    .return_full = true,
+	    .ret = QUEUE_RETURN_HEADERS,
 	    .smtputf8 = true,
 	    .body_type = QUEUE_BINARYMIME,
 	    .received = 1764000000,
@@ -55,7 +55,7 @@ static void keeps_every_field(void)
 		CHECK_TEXT(stored->sender, "");
 		CHECK_TEXT(stored->envelope_id, "QQ314159");
 		CHECK_TEXT(stored->message_id, "<a@b>");
-		CHECK(stored->return_full && stored->smtputf8);
+		CHECK(stored->ret == QUEUE_RETURN_HEADERS && stored->smtputf8);
 		CHECK_INT(stored->body_type, QUEUE_BINARYMIME);
 		CHECK_INT(stored->received, 1764000000);
 		CHECK_INT(stored->expires, 1764432000);

@@ -20,6 +20,8 @@ static struct peer join(const char *dialogue)
 	return peer;
 }
 
+static const char *hello = FIXTURE_HELLO; /* what EHLO says in the next dialogue */
+
 /* One dialogue under these settings. */
 static void talk(const char *const *settings, const char *dialogue)
 {
@@ -27,6 +29,8 @@ static void talk(const char *const *settings, const char *dialogue)
 
 	fixture_up();
 	fixture_configure(settings);
+	peer_hello = hello;
+	hello = FIXTURE_HELLO;
 	peer = join(GREETING);
 	peer_talk(&peer, dialogue);
 	peer_close(&peer);
@@ -75,6 +79,7 @@ static void counts_messages_of_a_session(void)
 {
 	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-messages-per-session=2", NULL};
 
+	hello = FIXTURE_HELLO_HEAD "S: 250-LIMITS MAILMAX=2 RCPTMAX=1000\n" FIXTURE_HELLO_TAIL;
 	talk(settings, BEGIN DATA "C: .\n" SENT BEGIN DATA "C: .\n" SENT
 				  "C: MAIL FROM:<a@b>\nS: 421 4.7.0 Too many messages in one session; connect again\nE:\n");
 }
@@ -86,6 +91,7 @@ static void counts_recipients(void)
 
 	fixture_up();
 	fixture_configure(settings);
+	peer_hello = FIXTURE_HELLO_HEAD "S: 250-LIMITS MAILMAX=10000 RCPTMAX=2\n" FIXTURE_HELLO_TAIL;
 	peer = join(GREETING);
 	peer_talk(&peer, BEGIN "C: RCPT TO:<c@c.example>\nS: 250 2.1.5 Recipient ok\nC: RCPT TO:<d@d.example>\n"
 			       "S: 452 4.5.3 Too many recipients\n" DATA "C: .\n" SENT QUIT);

@@ -13,12 +13,12 @@
 #include "tests/unit/smtp_peer.h"
 #include "tests/unit/test.h"
 
-#define FIXTURE_HELLO                                                                                                            \
-	"S: 250-mx.example\nS: 250-PIPELINING\nS: 250-SIZE 1048576\nS: 250-8BITMIME\nS: 250-SMTPUTF8\n"                          \
-	"S: 250-ENHANCEDSTATUSCODES\nS: 250 CHUNKING\n"
+#define FIXTURE_HELLO_HEAD                                                                                                       \
+	"S: 250-mx.example\nS: 250-PIPELINING\nS: 250-SIZE 1048576\nS: 250-8BITMIME\nS: 250-SMTPUTF8\nS: 250-DSN\n"
+#define FIXTURE_HELLO_TAIL "S: 250-ENHANCEDSTATUSCODES\nS: 250 CHUNKING\n"
+#define FIXTURE_HELLO FIXTURE_HELLO_HEAD "S: 250-LIMITS MAILMAX=10000 RCPTMAX=1000\n" FIXTURE_HELLO_TAIL
 #define FIXTURE_HELLO_AUTH                                                                                                       \
-	"S: 250-mx.example\nS: 250-PIPELINING\nS: 250-SIZE 1048576\nS: 250-8BITMIME\nS: 250-SMTPUTF8\n"                          \
-	"S: 250-AUTH PLAIN LOGIN\nS: 250-ENHANCEDSTATUSCODES\nS: 250 CHUNKING\n"
+	FIXTURE_HELLO_HEAD "S: 250-LIMITS MAILMAX=10000 RCPTMAX=1000\nS: 250-AUTH PLAIN LOGIN\n" FIXTURE_HELLO_TAIL
 
 static struct {
 	struct event_base *base;

@@ -158,13 +158,13 @@ static const struct dialogue order_dialogues[] = {
 	 "syntax\n"
 	 "C: MAIL FROM:<a>\nS: 553 5.1.7 Sender address without a domain\nC: MAIL FROM:<a@b> SIZE=x\n"
 	 "S: 501 5.5.4 SIZE takes a number of octets\nC: MAIL FROM:<a@b> BODY=BINARYMIME\nS: 501 5.5.4 BODY is 7BIT or 8BITMIME\n"
-	 "C: MAIL FROM:<a@b> SMTPUTF8=1\nS: 501 5.5.4 SMTPUTF8 takes no value\nC: MAIL FROM:<a@b> RET=FULL\n"
+	 "C: MAIL FROM:<a@b> SMTPUTF8=1\nS: 501 5.5.4 SMTPUTF8 takes no value\nC: MAIL FROM:<a@b> XYZ=FULL\n"
 	 "S: 555 5.5.4 Unsupported parameter\nC: MAIL FROM:<a@b> SIZE=1 SIZE=2\nS: 501 5.5.4 Malformed or repeated parameter\n"
 	 "C: MAIL FROM:<a@b> AUTH=<> BODY=7BIT SIZE=1\nS: 250 2.1.0 Sender ok\n"},
     {.name = "bad RCPT",
      .text =
 	 BEGIN "C: RCPT <a@b>\nS: 501 5.5.4 Syntax: RCPT TO:<address>\nC: RCPT TO:<>\nS: 553 5.1.3 Bad recipient address syntax\n"
-	       "C: RCPT TO:<a@b> NOTIFY=NEVER\nS: 555 5.5.4 Unsupported parameter\n"},
+	       "C: RCPT TO:<a@b> SIZE=1\nS: 555 5.5.4 Unsupported parameter\n"},
     {.name = "unknown commands",
      .text = "C: STARTTLS\nS: 500 5.5.1 Unknown command\nC: XCLIENT ADDR=127.0.0.1\nS: 500 5.5.1 Unknown command\nC: \n"
 	     "S: 500 5.5.1 Unknown command\n"},
@@ -439,7 +439,8 @@ static void tells_the_submission_who_sent_it(void)
 	    .name = "client",
 	    .text =
 		"C: EHLO pc(1)\x83\nS: 250-mx.example\nS: 250-PIPELINING\nS: 250-SIZE 1048576\nS: 250-8BITMIME\nS: 250-SMTPUTF8\n"
-		"S: 250-ENHANCEDSTATUSCODES\nS: 250 CHUNKING\nC: MAIL FROM:<a@a.example> BODY=8BITMIME SIZE=77 SMTPUTF8\n"
+		"S: 250-DSN\nS: 250-LIMITS MAILMAX=10000 RCPTMAX=1000\nS: 250-ENHANCEDSTATUSCODES\nS: 250 CHUNKING\nC: MAIL "
+		"FROM:<a@a.example> BODY=8BITMIME SIZE=77 SMTPUTF8\n"
 		"S: 250 2.1.0 Sender ok\nC: RCPT TO:<b@b.example>\nS: 250 2.1.5 Recipient ok\nC: DATA\n"
 		"S: 354 End the message with <CR><LF>.<CR><LF>\nC: .\n" SENT,
 	    .begun = 1,
@@ -457,6 +458,33 @@ static void tells_the_submission_who_sent_it(void)
 	fixture_down();
 }
 
+/* RFC 3461: checked, and handed on as they came. */
+static void dsn_parameters_reach_the_submission(void)
+{
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	if (CHECK(peer_connect(&peer, fixture.base, fixture.port))) {
+		peer_talk(&peer,
+			  "S: 220 mx.example ESMTP Inkan\n"
+			  "H:\nC: MAIL FROM:<a@b> RET=HDR\nS: 501 5.5.4 RET is FULL or HDRS\nC: MAIL FROM:<a@b> ENVID=a=b\n"
+			  "S: 501 5.5.4 Malformed or repeated parameter\nC: MAIL FROM:<a@b> ENVID=a+0A\n"
+			  "S: 501 5.5.4 ENVID is xtext of at most 100 characters\nC: MAIL FROM:<a@b> RET=HDRS ENVID=QQ+2B1\n"
+			  "S: 250 2.1.0 Sender ok\nC: RCPT TO:<c@d> NOTIFY=NEVER,DELAY\n"
+			  "S: 501 5.5.4 NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY\nC: RCPT TO:<c@d> ORCPT=c@d\n"
+			  "S: 501 5.5.4 ORCPT is type;xtext of at most 500 characters\n"
+			  "C: RCPT TO:<c@d> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;e+2Bf@g\nS: 250 2.1.5 Recipient ok\n"
+			  "C: RCPT TO:<h@i>\nS: 250 2.1.5 Recipient ok\nC: DATA\nS: 354 End the message with "
+			  "<CR><LF>.<CR><LF>\nC: .\n" SENT "C: MAIL FROM:<a@b>\nS: 250 2.1.0 Sender ok\n");
+		CHECK_TEXT(got.envelope_id, "QQ+2B1");
+		CHECK_INT(got.ret, QUEUE_RETURN_HEADERS);
+		CHECK_TEXT(buf_text(&got.dsn), "rfc822;e+2Bf@g/10 /0 ");
+		peer_close(&peer);
+	}
+	fixture_down();
+}
+
 int main(void)
 {
 	TEST(takes_mail);
@@ -470,5 +498,6 @@ int main(void)
 	TEST(a_client_that_goes_leaves_nothing);
 	TEST(half_a_close_is_answered);
 	TEST(tells_the_submission_who_sent_it);
+	TEST(dsn_parameters_reach_the_submission);
 	return test_finish();
 }

@@ -120,7 +120,7 @@ static void reads_path_commands(void)
 	    {"FROM:<a@b> -X=1", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
 	    {"FROM:<a@b> X_Y=1", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
 	    {"FROM:<a@b> SIZE=1=2", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
-	    {"FROM:<a@b> X=\x80", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
+	    {"FROM:<a@b> X=\x7f", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
 	    {"FROM:<a@b> <c@d>", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
 	    {"FROM:<a@b> SIZE=1 size=2", SMTP_PATH_COMMAND_PARAM, "", SMTP_PATH_OK},
 	    {"FROM:<a@b> 1=1 2=2 3=3 4=4 5=5 6=6 7=7 8=8 9=9 a=a b=b c=c d=d e=e f=f g=g h=h", SMTP_PATH_COMMAND_PARAM, "",

@@ -93,7 +93,7 @@ static void on_chunk(struct bytes chunk, bool last, const struct err *err, void 
 				.recipients = recipients,
 				.n_recipients = list_recipients(bounce->group, recipients),
 				.returned = err == NULL ? chunk : (struct bytes){0},
-				.whole = about->return_full && last};
+				.whole = about->ret == QUEUE_RETURN_FULL && last};
 
 	tell(bounce, &dsn);
 	bounce_free(bounce);

@@ -44,6 +44,12 @@ struct config_exclusion {
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
 enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONFIG_RECEIVED_NONE };
 
+struct config_limits {
+	uint32_t sessions, sessions_per_client, recipients, messages_per_session, bad_commands;
+	uint64_t message_bytes;
+	int64_t idle_ms, session_ms;
+};
+
 struct config_server {
 	char *name;
 	struct config_listen *listens;
@@ -55,11 +61,7 @@ struct config_server {
 	enum config_auth auth;
 	bool auth_without_tls; /* AUTH is offered on a connection without TLS */
 	enum config_received received;
-	struct {
-		uint32_t sessions, sessions_per_client, recipients, messages_per_session, bad_commands;
-		uint64_t message_bytes;
-		int64_t idle_ms, session_ms;
-	} limits;
+	struct config_limits limits;
 	struct config_next_hop *next_hops; /* by priority */
 	size_t n_next_hops;
 	bool smime_enabled;

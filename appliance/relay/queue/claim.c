@@ -58,7 +58,7 @@ static void read_message(sqlite3_stmt *select, struct queue_stored *stored)
 	stored->sender = row_text(select, 1);
 	stored->envelope_id = row_text(select, 2);
 	stored->message_id = row_text(select, 3);
-	stored->return_full = column_id(select, 4) != 0;
+	stored->ret = (enum queue_return)column_id(select, 4);
 	stored->smtputf8 = column_id(select, 5) != 0;
 	stored->body_type = (enum queue_body_type)column_id(select, 6);
 	stored->received = (int64_t)column_id(select, 7);

@@ -105,11 +105,17 @@ struct queue_recipient {
 	const char *address;
 	enum queue_rendering rendering;
 	const char *rule; /* the policy's reason, for the delivery log and explain */
-	const char *original; /* ORCPT, or NULL */
-	uint32_t notify; /* enum queue_notify bits; 0: the default (failure) */
+	const char *original; /* ORCPT as it came: addr-type;xtext (RFC 3461 §4.2), or NULL */
+	uint32_t notify; /* enum queue_notify bits as they came; 0: none was given, which means failure (and delay if we like) */
 };
 
 enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8 };
+
+/*
+ * What a report of failure returns. DSN parameters are checked by the SMTP server before they are stored (xtext that decodes to
+ * printable octets) and go on unchanged to a next hop that announces DSN.
+ */
+enum queue_return { QUEUE_RETURN_DEFAULT = 0 /* no RET was given: headers */, QUEUE_RETURN_FULL = 1, QUEUE_RETURN_HEADERS = 2 };
 
 enum queue_body_type { QUEUE_7BIT = 0, QUEUE_8BITMIME = 1, QUEUE_BINARYMIME = 2 };
 
@@ -117,8 +123,8 @@ struct queue_message {
 	uint64_t id; /* queue_new_id */
 	const char *server; /* name of the server whose settings deliver it */
 	const char *sender; /* reverse path without <>, "" for the null sender */
-	const char *envelope_id; /* ENVID, or NULL */
-	bool return_full; /* RET=FULL */
+	const char *envelope_id; /* ENVID as it came, xtext; or NULL */
+	enum queue_return ret; /* RET */
 	bool smtputf8;
 	enum queue_body_type body_type; /* as received; what the plain rendering needs */
 	int64_t received; /* wall seconds */
@@ -158,7 +164,8 @@ struct queue_stored {
 	unsigned references;
 	uint64_t id;
 	char *server, *sender, *envelope_id, *message_id;
-	bool return_full, smtputf8;
+	enum queue_return ret;
+	bool smtputf8;
 	enum queue_body_type body_type;
 	int64_t received, expires;
 	struct buf prefix, addition;

@@ -22,7 +22,7 @@ static bool insert_message_row(struct transaction *transaction, const struct que
 	bind_text(insert, 3, message->sender);
 	bind_text(insert, 4, message->envelope_id);
 	bind_text(insert, 5, message->message_id);
-	bind_number(insert, 6, message->return_full);
+	bind_number(insert, 6, message->ret);
 	bind_number(insert, 7, message->smtputf8);
 	bind_number(insert, 8, message->body_type);
 	bind_number(insert, 9, message->received);

@@ -36,7 +36,7 @@ static void copy_envelope(struct submission *submission, const struct submission
 	submission->client = mem_string(envelope->client);
 	submission->protocol = mem_string(envelope->protocol);
 	submission->user = copy_text(envelope->user);
-	submission->return_full = envelope->return_full;
+	submission->ret = envelope->ret;
 	submission->smtputf8 = envelope->smtputf8;
 	submission->body_type = envelope->body_type;
 	submission->n_recipients = envelope->n_recipients;

@@ -27,7 +27,8 @@ struct submission_envelope {
 	const struct queue_recipient *recipients; /* address, original, notify; rendering and rule are set here. Copied */
 	size_t n_recipients;
 	const char *envelope_id;
-	bool return_full, smtputf8;
+	enum queue_return ret;
+	bool smtputf8;
 	enum queue_body_type body_type;
 	const char *client; /* for Received: "helo.example ([192.0.2.1])" */
 	const char *protocol; /* "ESMTP", "HTTP" */

@@ -95,7 +95,7 @@ void submission_commit(struct submission *submission)
 	    .server = submission->server->name,
 	    .sender = submission->sender,
 	    .envelope_id = submission->envelope_id,
-	    .return_full = submission->return_full,
+	    .ret = submission->ret,
 	    .smtputf8 = submission->smtputf8,
 	    .body_type = submission->body_type,
 	    .received = submission->received,

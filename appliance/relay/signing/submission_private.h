@@ -33,7 +33,8 @@ struct submission {
 	struct config *config;
 	const struct config_server *server;
 	char *sender, *envelope_id, *client, *protocol, *user;
-	bool return_full, smtputf8;
+	enum queue_return ret;
+	bool smtputf8;
 	enum queue_body_type body_type;
 	struct queue_recipient *recipients; /* address and original are owned */
 	size_t n_recipients;

@@ -49,8 +49,7 @@ static bool put_octet(struct parser *parser, int octet)
 	return put(parser, &c, 1);
 }
 
-/* UTF8-2 / UTF8-3 / UTF8-4 of RFC 3629 §4: no overlong forms, no surrogates, nothing past U+10FFFF. 0: none of them. */
-static size_t utf8_length(const uint8_t *at, size_t left)
+size_t smtp_utf8_length(const uint8_t *at, size_t left)
 {
 	uint8_t lead = at[0], low = 0x80, high = 0xbf;
 	size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
@@ -80,7 +79,7 @@ static bool put_utf8(struct parser *parser)
 
 	if ((parser->flags & SMTP_PATH_UTF8) == 0)
 		return fail(parser, SMTP_PATH_NEEDS_UTF8);
-	len = utf8_length(parser->in.data + parser->at, parser->in.len - parser->at);
+	len = smtp_utf8_length(parser->in.data + parser->at, parser->in.len - parser->at);
 	if (len == 0)
 		return fail(parser, SMTP_PATH_SYNTAX);
 	parser->at += len;

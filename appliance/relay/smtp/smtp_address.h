@@ -32,4 +32,10 @@ enum smtp_path_result {
  */
 enum smtp_path_result smtp_path_parse(struct bytes *in, unsigned flags, char address[static SMTP_ADDRESS_MAX_BYTES + 1]);
 
+/*
+ * The octets of the UTF8-2, UTF8-3 or UTF8-4 (RFC 3629 §4) at the front of `left` octets, one at least: no overlong forms, no
+ * surrogates, nothing past U+10FFFF. 0: none of them.
+ */
+size_t smtp_utf8_length(const uint8_t *at, size_t left);
+
 #endif

@@ -41,9 +41,13 @@ void smtp_proceed_helo(struct smtp_session *session, const struct smtp_request *
 
 void smtp_proceed_ehlo(struct smtp_session *session, const struct smtp_request *request)
 {
+	const struct config_limits *limits = &smtp_session_settings(session)->limits;
+
 	hello(session, request, true);
-	buf_printf(&session->replies, "250-%s\r\n250-PIPELINING\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
-		   session->service->config->host_name, smtp_session_settings(session)->limits.message_bytes);
+	buf_printf(&session->replies,
+		   "250-%s\r\n250-PIPELINING\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+		   "250-DSN\r\n250-LIMITS MAILMAX=%" PRIu32 " RCPTMAX=%" PRIu32 "\r\n",
+		   session->service->config->host_name, limits->message_bytes, limits->messages_per_session, limits->recipients);
 	if (smtp_auth_offered(session))
 		buf_put_text(&session->replies, "250-AUTH PLAIN LOGIN\r\n");
 	buf_put_text(&session->replies, "250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n");

@@ -1,7 +1,9 @@
-/* MAIL (RFC 5321 §4.1.1.2, SIZE of RFC 1870, BODY of RFC 6152, SMTPUTF8 of RFC 6531, AUTH of RFC 4954 §5). */
+/* MAIL (RFC 5321 §4.1.1.2, SIZE of RFC 1870, BODY of RFC 6152, SMTPUTF8 of RFC 6531, RET and ENVID of RFC 3461, AUTH of RFC 4954
+ * §5). */
 #include <stdlib.h>
 
 #include "appliance/base/log.h"
+#include "appliance/relay/smtp/smtp_dsn.h"
 #include "appliance/relay/smtp/smtp_session.h"
 
 static enum smtp_reply check_size(struct smtp_request *request, struct bytes value)
@@ -31,10 +33,22 @@ static enum smtp_reply check_utf8(struct smtp_request *request, struct bytes val
 	return value.len == 0 ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_UTF8;
 }
 
+static enum smtp_reply check_return(struct smtp_request *request, struct bytes value)
+{
+	return smtp_parse_return(value, &request->ret) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_RET;
+}
+
+static enum smtp_reply check_envelope_id(struct smtp_request *request, struct bytes value)
+{
+	request->envelope_id = value;
+	return smtp_is_envelope_id(value) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_ENVID;
+}
+
 static const struct {
 	const char *keyword;
 	enum smtp_reply (*check)(struct smtp_request *request, struct bytes value);
-} params[] = {{"SIZE", check_size}, {"BODY", check_body}, {"SMTPUTF8", check_utf8}, {"AUTH", check_auth}};
+} params[] = {{"SIZE", check_size}, {"BODY", check_body},  {"SMTPUTF8", check_utf8},
+	      {"AUTH", check_auth}, {"RET", check_return}, {"ENVID", check_envelope_id}};
 
 static enum smtp_reply check_param(struct smtp_request *request, const struct smtp_param *param)
 {
@@ -123,6 +137,8 @@ void smtp_proceed_mail(struct smtp_session *session, const struct smtp_request *
 	session->transaction->body_type = request->body_type;
 	session->transaction->smtputf8 = request->smtputf8;
 	session->transaction->declared_size = request->size;
+	session->transaction->ret = request->ret;
+	session->transaction->envelope_id = request->envelope_id.len == 0 ? NULL : bytes_string(request->envelope_id);
 	smtp_session_set_state(session, SMTP_STATE_MAIL);
 	smtp_session_reply(session, SMTP_REPLY_SENDER_OK);
 }

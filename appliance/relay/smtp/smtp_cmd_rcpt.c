@@ -1,10 +1,22 @@
-/* RCPT (RFC 5321 §4.1.1.3). */
+/* RCPT (RFC 5321 §4.1.1.3, NOTIFY and ORCPT of RFC 3461). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "appliance/base/log.h"
+#include "appliance/relay/smtp/smtp_dsn.h"
 #include "appliance/relay/smtp/smtp_session.h"
+
+static enum smtp_reply check_param(const struct smtp_transaction *transaction, struct smtp_request *request,
+				   const struct smtp_param *param)
+{
+	if (bytes_equal_nocase(param->keyword, "NOTIFY"))
+		return smtp_parse_notify(param->value, &request->notify) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_NOTIFY;
+	if (!bytes_equal_nocase(param->keyword, "ORCPT"))
+		return SMTP_REPLY_PARAM_UNKNOWN;
+	request->original = param->value;
+	return smtp_is_original_recipient(param->value, transaction->smtputf8) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_ORCPT;
+}
 
 static enum smtp_reply check_syntax(const struct smtp_transaction *transaction, struct smtp_request *request)
 {
@@ -16,6 +28,7 @@ static enum smtp_reply check_syntax(const struct smtp_transaction *transaction, 
 	};
 	unsigned flags = SMTP_PATH_POSTMASTER | (transaction->smtputf8 ? SMTP_PATH_UTF8 : 0);
 	enum smtp_path_result why = SMTP_PATH_OK;
+	enum smtp_reply fault = SMTP_REPLY_NONE;
 
 	switch (smtp_parse_path_command(request->arguments, "TO:", flags, &request->path, &why)) {
 	case SMTP_PATH_COMMAND_FORM:
@@ -27,7 +40,9 @@ static enum smtp_reply check_syntax(const struct smtp_transaction *transaction, 
 	case SMTP_PATH_COMMAND_OK:
 		break;
 	}
-	return request->path.n_params == 0 ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_UNKNOWN;
+	for (size_t i = 0; fault == SMTP_REPLY_NONE && i < request->path.n_params; i++)
+		fault = check_param(transaction, request, &request->path.params[i]);
+	return fault;
 }
 
 enum smtp_reply smtp_check_rcpt(const struct smtp_session *session, struct smtp_request *request)
@@ -65,7 +80,7 @@ void smtp_proceed_rcpt(struct smtp_session *session, const struct smtp_request *
 
 	memcpy(address, request->path.address, sizeof address);
 	qualify(session, address, sizeof address);
-	smtp_transaction_add(session->transaction, address);
+	smtp_transaction_add(session->transaction, address, request->original, request->notify);
 	if (session->state == SMTP_STATE_MAIL)
 		smtp_session_set_state(session, SMTP_STATE_RCPT);
 	smtp_session_reply(session, SMTP_REPLY_RECIPIENT_OK);

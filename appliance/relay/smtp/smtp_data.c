@@ -28,6 +28,8 @@ void smtp_content_begin(struct smtp_session *session, bool dots)
 	    .n_recipients = transaction->n_recipients,
 	    .body_type = transaction->body_type,
 	    .smtputf8 = transaction->smtputf8,
+	    .envelope_id = transaction->envelope_id,
+	    .ret = transaction->ret,
 	    .client = client,
 	    .protocol = smtp_session_protocol(session),
 	    .user = transaction->user,

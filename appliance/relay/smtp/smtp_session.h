@@ -49,7 +49,9 @@ struct smtp_transaction {
 	const struct config_server *server; /* of config */
 	char *sender;
 	char *user; /* NULL: not authenticated */
-	struct queue_recipient *recipients; /* address is owned here */
+	struct queue_recipient *recipients; /* address and original are owned here */
+	char *envelope_id; /* or NULL */
+	enum queue_return ret;
 	size_t n_recipients, capacity;
 	enum queue_body_type body_type;
 	bool smtputf8;
@@ -130,7 +132,7 @@ const char *smtp_session_protocol(const struct smtp_session *session); /* RFC 38
 	LOG_NUMBER("session", (session)->id), LOG_TEXT("server", (session)->service->name), LOG_TEXT("client", (session)->client)
 
 struct smtp_transaction *smtp_transaction_new(const struct smtp_session *session, const char *sender);
-void smtp_transaction_add(struct smtp_transaction *transaction, const char *address);
+void smtp_transaction_add(struct smtp_transaction *transaction, const char *address, struct bytes original, uint32_t notify);
 void smtp_transaction_free(struct smtp_transaction *transaction); /* aborts a submission; NULL is fine */
 
 /* ---- What each state does with input: the octets used, at least one ---- */
@@ -151,6 +153,9 @@ struct smtp_request {
 	enum queue_body_type body_type;
 	bool smtputf8;
 	uint64_t size;
+	enum queue_return ret;
+	struct bytes envelope_id, original; /* empty: none */
+	uint32_t notify;
 	bool last;
 	struct bytes mechanism, initial;
 };

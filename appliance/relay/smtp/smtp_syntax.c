@@ -64,11 +64,11 @@ static bool is_keyword(struct bytes word)
 	return word.len > 0;
 }
 
-/* esmtp-value = 1*(%d33-60 / %d62-126) */
+/* esmtp-value = 1*(%d33-60 / %d62-126 / UTF8-non-ascii), RFC 6531 §3.3; who takes a value looks at the octets >= 0x80 */
 static bool is_value(struct bytes word)
 {
 	for (size_t i = 0; i < word.len; i++) {
-		if (word.data[i] <= ' ' || word.data[i] == '=' || word.data[i] >= 0x7f)
+		if (word.data[i] <= ' ' || word.data[i] == '=' || word.data[i] == 0x7f)
 			return false;
 	}
 	return word.len > 0;

@@ -34,14 +34,15 @@ struct smtp_transaction *smtp_transaction_new(const struct smtp_session *session
 	return transaction;
 }
 
-void smtp_transaction_add(struct smtp_transaction *transaction, const char *address)
+void smtp_transaction_add(struct smtp_transaction *transaction, const char *address, struct bytes original, uint32_t notify)
 {
 	if (transaction->n_recipients == transaction->capacity) {
 		transaction->capacity = transaction->capacity == 0 ? RECIPIENTS_FIRST : transaction->capacity * 2;
 		transaction->recipients =
 		    mem_resize(transaction->recipients, transaction->capacity, sizeof *transaction->recipients);
 	}
-	transaction->recipients[transaction->n_recipients++] = (struct queue_recipient){.address = mem_string(address)};
+	transaction->recipients[transaction->n_recipients++] = (struct queue_recipient){
+	    .address = mem_string(address), .original = original.len == 0 ? NULL : bytes_string(original), .notify = notify};
 }
 
 void smtp_transaction_free(struct smtp_transaction *transaction)
@@ -50,10 +51,13 @@ void smtp_transaction_free(struct smtp_transaction *transaction)
 		return;
 	if (transaction->submission != NULL)
 		submission_abort(transaction->submission);
-	for (size_t i = 0; i < transaction->n_recipients; i++)
+	for (size_t i = 0; i < transaction->n_recipients; i++) {
 		free((void *)(uintptr_t)transaction->recipients[i].address);
+		free((void *)(uintptr_t)transaction->recipients[i].original);
+	}
 	free(transaction->recipients);
 	free(transaction->sender);
+	free(transaction->envelope_id);
 	free(transaction->user);
 	config_unref(transaction->config);
 	free(transaction);
