@@ -62,6 +62,8 @@ const struct setting_row setting_rows[] = {
      .help = "Received field that is added"},
 
     {"server <server:name> user <user:name> password", SETTING_PASSWORD, .help = "Password of a sender (SMTP AUTH)"},
+    {"server <server:name> user <user:name> certificate", SETTING_MAIL_ADDRESS, .repeatable = true,
+     .help = "Address that it may sign as (default: every one)"},
 
     {"server <server:name> next-hop <host:next-hop>", SETTING_FLAG, .help = "Where mail is delivered to"},
     {"server <server:name> next-hop <host:next-hop> priority", SETTING_NUMBER, .least = 0, .most = 65535, .fallback = "10",

@@ -62,6 +62,8 @@ static void everything_is_read(void)
 					      {"server a smime exclude recipient", "^b@"},
 					      {"server a smime exclude header Subject", "plain"},
 					      {"server a user app password", "$y$hash"},
+					      {"server a user app certificate", "x@example.com"},
+					      {"server a user app certificate", "y@example.com"},
 					      {"server a queue retry", "10s,2m"},
 					      {"server b smtp max-message-size", "1M"},
 					      {NULL, NULL}};
@@ -87,6 +89,8 @@ static void everything_is_read(void)
 	CHECK_INT(a->n_exclude_recipients, 2);
 	CHECK_TEXT(a->exclude_headers[0].header, "Subject");
 	CHECK_TEXT(a->users[0].password_hash, "$y$hash");
+	CHECK_INT(a->users[0].n_certificates, 2);
+	CHECK_TEXT(a->users[0].certificates[1], "y@example.com");
 	CHECK_INT(a->n_retry, 2);
 	CHECK_INT(a->retry_ms[1], 120000);
 	CHECK_INT(config_find_server(config, "b")->limits.message_bytes, 1 << 20);

@@ -46,6 +46,7 @@ static struct config *configured(const char *path, const char *value)
 struct test_message {
 	const char *name;
 	const char *path, *value; /* one more setting */
+	const struct config_user *user;
 	const char *header;
 	const char *recipients[MAX_RECIPIENTS];
 	enum mime_presigned presigned;
@@ -56,7 +57,46 @@ struct test_message {
 	const char *rule; /* part of the first recipient's */
 };
 
+static char *alice_alone[] = {(char[]){"alice@Example.com"}};
+static const struct config_user anyone = {.name = (char[]){"any"}};
+static const struct config_user app = {.name = (char[]){"app"}, .certificates = alice_alone, .n_certificates = 1};
+
 static const struct test_message messages[] = {
+    {.name = "a user without certificates may use all",
+     .user = &anyone,
+     .header = "From: old@example.com\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .reply = "451  S/MIME certificate is expired"},
+    {.name = "a user with its certificate",
+     .user = &app,
+     .header = "From: alice@example.com\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .outcome = "S"},
+    {.name = "a user without this certificate",
+     .user = &app,
+     .header = "From: Old <OLD@example.com>\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .reply = "550 5.7.1 User app may not send as old@example.com"},
+    {.name = "a user without this certificate, to somebody who gets no signature",
+     .user = &app,
+     .header = "From: old@example.com\r\n\r\n",
+     .recipients = {"b@docomo.ne.jp"},
+     .reply = "550 5.7.1 User app may not send as old@example.com"},
+    {.name = "an address that nobody signs for is not the user's matter",
+     .user = &app,
+     .header = "From: bob@example.com\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .outcome = "P"},
+    {.name = "a user hides the address behind a second one",
+     .user = &app,
+     .header = "From: old@example.com, alice@example.com\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .outcome = "P"},
+    {.name = "a user with a second From",
+     .user = &app,
+     .header = "From: alice@example.com\r\nFrom: old@example.com\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .reply = "550 5.7.1 Message has several From fields"},
     {.name = "signed",
      .header = "From: Alice <alice@example.com>\r\n\r\n",
      .recipients = {"b@example.net"},
@@ -205,6 +245,7 @@ static void decide(const struct test_message *message)
 	facts.header = mime_scan_header(scan);
 	facts.from = mime_header_from(facts.header, &address);
 	facts.from_address = address;
+	facts.user = message->user;
 	facts.recipients = message->recipients;
 	while (facts.n_recipients < MAX_RECIPIENTS && message->recipients[facts.n_recipients] != NULL)
 		facts.n_recipients++;

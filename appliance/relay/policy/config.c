@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "appliance/relay/policy/config_private.h"
@@ -27,6 +28,9 @@ static void server_clear(struct config_server *server)
 	for (size_t i = 0; i < server->n_users; i++) {
 		free(server->users[i].name);
 		free(server->users[i].password_hash);
+		for (size_t c = 0; c < server->users[i].n_certificates; c++)
+			free(server->users[i].certificates[c]);
+		free(server->users[i].certificates);
 	}
 	for (size_t i = 0; i < server->n_next_hops; i++) {
 		free(server->next_hops[i].host);
@@ -109,6 +113,33 @@ const struct config_server *config_find_server(const struct config *config, cons
 			return &config->servers[i];
 	}
 	return NULL;
+}
+
+const struct config_user *config_find_user(const struct config_server *server, const char *name)
+{
+	for (size_t i = 0; i < server->n_users; i++) {
+		if (strcmp(server->users[i].name, name) == 0)
+			return &server->users[i];
+	}
+	return NULL;
+}
+
+/* The local part exactly: two certificates may differ in its case alone. */
+static bool same_address(const char *a, const char *b)
+{
+	const char *at = strrchr(a, '@');
+	size_t local = at == NULL ? strlen(a) : (size_t)(at - a);
+
+	return strncmp(a, b, local) == 0 && strcasecmp(a + local, b + local) == 0;
+}
+
+bool config_user_may_sign(const struct config_user *user, const struct certificate *certificate)
+{
+	for (size_t i = 0; i < user->n_certificates; i++) {
+		if (same_address(user->certificates[i], certificate->address))
+			return true;
+	}
+	return user->n_certificates == 0;
 }
 
 static bool address_octets(const struct sockaddr *address, uint8_t octets[static 16])

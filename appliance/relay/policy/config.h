@@ -26,6 +26,8 @@ struct config_network {
 struct config_user {
 	char *name;
 	char *password_hash; /* crypt(5) */
+	char **certificates; /* addresses that it may sign as; none: all of the server's */
+	size_t n_certificates;
 };
 
 struct config_next_hop {
@@ -91,6 +93,9 @@ struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
 
 const struct config_server *config_find_server(const struct config *config, const char *name);
+
+const struct config_user *config_find_user(const struct config_server *server, const char *name);
+bool config_user_may_sign(const struct config_user *user, const struct certificate *certificate);
 
 /* May this client address (any family) send without authentication? Loopback only when configured, as any network. */
 bool config_network_allows(const struct config_server *server, const struct sockaddr *client);

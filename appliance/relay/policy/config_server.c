@@ -126,11 +126,20 @@ static bool add_network(const struct reader *reader, const char *value, struct e
 static bool add_user(const struct reader *reader, const char *name, struct err *err)
 {
 	const char *hash = settings_value(reader->settings, "server %s user %s password", reader->server->name, name);
+	struct config_user *user;
+	char *path;
 
 	(void)err;
-	if (hash != NULL) /* a user without a password cannot log in */
-		*GROW(reader->server->users, reader->server->n_users) =
-		    (struct config_user){.name = mem_string(name), .password_hash = mem_string(hash)};
+	if (hash == NULL) /* a user without a password cannot log in */
+		return true;
+	user = GROW(reader->server->users, reader->server->n_users);
+	*user = (struct config_user){.name = mem_string(name), .password_hash = mem_string(hash)};
+	path = mem_format("server %s user %s certificate", reader->server->name, name);
+	for (size_t i = 0; i < reader->settings->count; i++) {
+		if (strcmp(reader->settings->items[i].path, path) == 0)
+			*GROW(user->certificates, user->n_certificates) = mem_string(reader->settings->items[i].value);
+	}
+	free(path);
 	return true;
 }
 

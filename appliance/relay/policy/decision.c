@@ -217,9 +217,24 @@ static bool check_from(const struct decision_facts *facts, struct decision *deci
 	return true;
 }
 
+/* Also when nobody would be signed: such a user has no business with this address. */
+static bool check_user(const struct decision_facts *facts, struct decision *decision)
+{
+	const struct certificate *certificate;
+	bool inexact;
+
+	if (facts->user == NULL || facts->from != MIME_FROM_ONE)
+		return true;
+	certificate = decision_certificate(facts->server, facts->from_address, &inexact);
+	if (certificate == NULL || config_user_may_sign(facts->user, certificate))
+		return true;
+	return refuse(decision, 550, "5.7.1", "User %s may not send as %s", facts->user->name, certificate->address);
+}
+
 static void decide_enabled(const struct decision_facts *facts, struct decision *decision)
 {
-	if (!check_from(facts, decision) || !exclude_by_header(facts, decision) || !exclude_recipients(facts, decision))
+	if (!check_from(facts, decision) || !check_user(facts, decision) || !exclude_by_header(facts, decision) ||
+	    !exclude_recipients(facts, decision))
 		return;
 	if (decision->n_signed > 0 && !choose_certificate(facts, decision))
 		return;

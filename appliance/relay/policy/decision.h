@@ -11,6 +11,7 @@
 
 struct decision_facts {
 	const struct config_server *server;
+	const struct config_user *user; /* who authenticated, of that server; NULL: nobody */
 	const char *const *recipients;
 	size_t n_recipients;
 	enum mime_from from;

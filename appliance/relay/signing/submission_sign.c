@@ -241,16 +241,18 @@ static bool check_header(struct submission *submission)
 static void make_decision(struct submission *submission)
 {
 	const char **addresses = mem_new_array(submission->n_recipients, sizeof *addresses);
-	const struct decision_facts facts = {.server = submission->server,
-					     .recipients = addresses,
-					     .n_recipients = submission->n_recipients,
-					     .from = submission->from,
-					     .from_address = submission->from_address,
-					     .header = mime_scan_header(submission->scan),
-					     .presigned = mime_scan_presigned(submission->scan),
-					     .verdict = mime_scan_verdict(submission->scan),
-					     .unsignable_reason = mime_scan_reason(submission->scan),
-					     .now = clock_wall_seconds()};
+	const struct decision_facts facts = {
+	    .server = submission->server,
+	    .user = submission->user == NULL ? NULL : config_find_user(submission->server, submission->user),
+	    .recipients = addresses,
+	    .n_recipients = submission->n_recipients,
+	    .from = submission->from,
+	    .from_address = submission->from_address,
+	    .header = mime_scan_header(submission->scan),
+	    .presigned = mime_scan_presigned(submission->scan),
+	    .verdict = mime_scan_verdict(submission->scan),
+	    .unsignable_reason = mime_scan_reason(submission->scan),
+	    .now = clock_wall_seconds()};
 
 	for (size_t i = 0; i < submission->n_recipients; i++)
 		addresses[i] = submission->recipients[i].address;

@@ -150,19 +150,10 @@ static void check_done(void *arg)
 	checks_free_if_over(checks);
 }
 
-static const struct config_user *find_user(const struct config_server *server, const char *name)
-{
-	for (size_t i = 0; i < server->n_users; i++) {
-		if (strcmp(server->users[i].name, name) == 0)
-			return &server->users[i];
-	}
-	return NULL;
-}
-
 struct smtp_auth_check *smtp_auth_check_start(struct smtp_auth_checks *checks, const struct config_server *server,
 					      struct smtp_auth *auth, smtp_auth_done *done, void *arg)
 {
-	const struct config_user *user = find_user(server, buf_text(&auth->user));
+	const struct config_user *user = config_find_user(server, buf_text(&auth->user));
 	struct smtp_auth_check *check;
 
 	if (checks->running == SMTP_AUTH_CHECKS_MAX)

@@ -40,13 +40,9 @@ const struct config_server *smtp_session_settings(const struct smtp_session *ses
 
 const char *smtp_session_user(const struct smtp_session *session)
 {
-	const struct config_server *server = smtp_session_settings(session);
-
-	for (size_t i = 0; session->user != NULL && i < server->n_users; i++) {
-		if (strcmp(session->user, server->users[i].name) == 0)
-			return session->user;
-	}
-	return NULL;
+	if (session->user == NULL || config_find_user(smtp_session_settings(session), session->user) == NULL)
+		return NULL;
+	return session->user;
 }
 
 bool smtp_session_network_allows(const struct smtp_session *session)
