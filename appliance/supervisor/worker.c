@@ -141,16 +141,18 @@ static void on_failed(struct worker *worker, struct msg *msg)
 static void on_health(struct worker *worker, struct msg *msg)
 {
 	struct worker_health health;
+	bool news;
 	struct err err;
 
 	if (!worker_health_decode(msg, &health, &err)) {
 		log_error("worker.message", LOG_NUMBER("worker", worker->number), LOG_ERR(&err));
 		return;
 	}
+	news = !health.good && (worker->health.text == NULL || worker->health.good);
 	worker_health_clear(&worker->health);
 	worker->health = health;
 	worker->health_at_ms = clock_monotonic_ms();
-	if (!health.good)
+	if (news)
 		log_error("alarm.canary", LOG_NUMBER("worker", worker->number), LOG_TEXT("error", health.text));
 }
 

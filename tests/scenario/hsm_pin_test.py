@@ -129,7 +129,7 @@ def the_pin_is_entered_at_the_token():
 
 @test
 def a_pin_file_is_tried_once_and_again_when_it_is_written_anew():
-    for token, box in boxes():
+    for token, box in boxes(pin=LONG_PIN):
         file = pathlib.Path(box.directory, "pin")
         file.write_text("not the pin\n")
         box.console("hsm logout")

@@ -411,6 +411,8 @@ static void stop_finishes_what_runs_and_hands_back_what_waits(void)
 	worker_end(&worker);
 }
 
+#define MAPPING_MAX_BYTES (1ul << 30) /* a larger one is a sanitizer's shadow */
+
 /* How often the octets are in the memory that the process can write; -1 when it cannot be read. */
 static int count_in_memory(pid_t pid, const char *needle)
 {
@@ -424,7 +426,7 @@ static int count_in_memory(pid_t pid, const char *needle)
 		uint8_t *copy, *at;
 		ssize_t got;
 
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w')
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w' || to - from > MAPPING_MAX_BYTES)
 			continue;
 		copy = mem_new(to - from);
 		got = pread(mem, copy, to - from, (off_t)from);
