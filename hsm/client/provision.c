@@ -1,7 +1,10 @@
 #include "hsm/client/provision.h"
 
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/base/frame.h"
 
 /* How a task's RESULT is read; the rest of every task is the same. */
@@ -35,6 +38,20 @@ static bool show_progress(const struct provision_call *call, struct msg *msg, st
 	return good;
 }
 
+/* Says that the task goes on, for the person who watches. Whatever ends the wait is found by the read that follows. */
+static void wait_and_tell(const struct provision_call *call, int64_t began_ms)
+{
+	struct pollfd wait = {.fd = call->fd, .events = POLLIN};
+	char text[64];
+
+	if (call->progress == NULL)
+		return;
+	while (clock_monotonic_ms() < call->deadline_ms && poll(&wait, 1, PROVISION_TELL_MS) == 0) {
+		snprintf(text, sizeof text, "Still working: %lld s so far.", (long long)(clock_monotonic_ms() - began_ms) / 1000);
+		call->progress(text, call->arg);
+	}
+}
+
 /* One frame. *done says that the task is over, the return value how. */
 static bool receive(const struct provision_call *call, result_decode *decode, void *out, bool *done, struct err *err)
 {
@@ -61,13 +78,16 @@ static bool receive(const struct provision_call *call, result_decode *decode, vo
 static bool run(const struct provision_call *call, enum provision_frame task, struct buf *payload, result_decode *decode,
 		void *out, struct err *err)
 {
+	int64_t began_ms = clock_monotonic_ms();
 	bool done = false;
 	bool good =
 	    frame_send(call->fd, (uint16_t)task, buf_bytes(payload), call->lock > 0 ? call->lock : -1, call->deadline_ms, err);
 
 	buf_wipe_clear(payload);
-	while (good && !done)
+	while (good && !done) {
+		wait_and_tell(call, began_ms);
 		good = receive(call, decode, out, &done, err);
+	}
 	return good;
 }
 

@@ -8,6 +8,8 @@
 #include "hsm/protocol/provision.h"
 #include "hsm/protocol/worker.h"
 
+#define PROVISION_TELL_MS 5000 /* without a word of the task, `progress` is told that it goes on */
+
 typedef void provision_progress(const char *text, void *arg);
 
 struct provision_call {

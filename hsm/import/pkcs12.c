@@ -19,6 +19,7 @@ struct pkcs12 {
 	STACK_OF(X509) * certificates;
 	struct bytes links[PKCS12_MAX_CERTIFICATES]; /* localKeyId of each certificate */
 	unsigned keys_seen;
+	uint64_t iterations; /* of the MAC and of all parts so far */
 };
 
 /* ---- bags ---- */
@@ -63,6 +64,15 @@ static bool take_plain_key(struct pkcs12 *p, const PKCS12_SAFEBAG *bag, struct e
 	return true;
 }
 
+/* One file must not keep the HSM program busy for hours by having many parts. */
+static bool spend(struct pkcs12 *p, uint64_t iterations, struct err *err)
+{
+	p->iterations += iterations;
+	return p->iterations <= PKCS12_MAX_ALL_ITERATIONS ||
+	       err_set(err, ERR_LIMIT, "the file's parts ask for more than %d iterations together: export it with fewer",
+		       PKCS12_MAX_ALL_ITERATIONS);
+}
+
 static bool take_encrypted_key(struct pkcs12 *p, const PKCS12_SAFEBAG *bag, struct err *err)
 {
 	const X509_SIG *encrypted = PKCS12_SAFEBAG_get0_pkcs8(bag);
@@ -74,7 +84,7 @@ static bool take_encrypted_key(struct pkcs12 *p, const PKCS12_SAFEBAG *bag, stru
 	X509_SIG_get0(encrypted, &algorithm, &octets);
 	if (ASN1_STRING_length(octets) == 0)
 		return err_set(err, ERR_INVALID, "empty private key in the PKCS#12 file");
-	if (!pkcs12_read_scheme(algorithm, &p->key.scheme, err) ||
+	if (!pkcs12_read_scheme(algorithm, &p->key.scheme, err) || !spend(p, p->key.scheme.iterations, err) ||
 	    !keep_octets(p, ASN1_STRING_get0_data(octets), ASN1_STRING_length(octets), err))
 		return false;
 	p->key.algorithm = p->algorithm = X509_ALGOR_dup(algorithm);
@@ -154,14 +164,15 @@ static struct bytes password_for(const struct pkcs12 *p, const X509_ALGOR *algor
 	return pkcs12_uses_own_kdf(algorithm) ? p->password.for_kdf : secret_bytes(p->password.text);
 }
 
-static STACK_OF(PKCS12_SAFEBAG) * decrypt_safe(const struct pkcs12 *p, PKCS7 *safe, struct err *err)
+static STACK_OF(PKCS12_SAFEBAG) * decrypt_safe(struct pkcs12 *p, PKCS7 *safe, struct err *err)
 {
 	const X509_ALGOR *algorithm = safe->d.encrypted->enc_data->algorithm;
 	struct bytes password = password_for(p, algorithm);
 	struct pkcs12_scheme scheme;
 	STACK_OF(PKCS12_SAFEBAG) * bags;
 
-	if (!pkcs12_read_scheme(algorithm, &scheme, err) || !pkcs12_prepare_algorithm(algorithm, err))
+	if (!pkcs12_read_scheme(algorithm, &scheme, err) || !spend(p, scheme.iterations, err) ||
+	    !pkcs12_prepare_algorithm(algorithm, err))
 		return NULL;
 	bags = PKCS12_unpack_p7encdata(safe, (const char *)password.data, (int)password.len);
 	if (bags == NULL)
@@ -169,7 +180,7 @@ static STACK_OF(PKCS12_SAFEBAG) * decrypt_safe(const struct pkcs12 *p, PKCS7 *sa
 	return bags;
 }
 
-static STACK_OF(PKCS12_SAFEBAG) * open_safe(const struct pkcs12 *p, PKCS7 *safe, struct err *err)
+static STACK_OF(PKCS12_SAFEBAG) * open_safe(struct pkcs12 *p, PKCS7 *safe, struct err *err)
 {
 	STACK_OF(PKCS12_SAFEBAG) * bags;
 
@@ -202,6 +213,34 @@ static bool read_safes(struct pkcs12 *p, const STACK_OF(PKCS7) * safes, struct e
 
 /* ---- the file ---- */
 
+/* Whether a DER element begins the file and ends behind it. */
+static bool is_cut(struct bytes file, size_t *whole)
+{
+	const uint8_t *at = file.data;
+	int tag, class, form;
+	long len = 0;
+
+	form = file.len >= 2 ? ASN1_get_object(&at, &len, &tag, &class, (long)file.len) : 0x80;
+	ERR_clear_error();
+	*whole = (size_t)(at - file.data) + (size_t)len;
+	return at != file.data && (form & 0x21) == V_ASN1_CONSTRUCTED && tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL &&
+	       *whole > file.len && *whole <= PKCS12_MAX_BYTES;
+}
+
+static void tell_what_it_is(struct bytes file, struct err *err)
+{
+	size_t whole;
+
+	if (bytes_starts_nocase(bytes_trim(file), "-----BEGIN "))
+		err_set(err, ERR_INVALID,
+			"this is a PEM file, not a PKCS#12 file (.p12, .pfx): export certificate and key as PKCS#12");
+	else if (is_cut(file, &whole))
+		err_set(err, ERR_INVALID, "the PKCS#12 file is cut short (%zu of %zu octets): copy it again, in binary mode",
+			file.len, whole);
+	else
+		err_set(err, ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx), or a damaged one: copy or export it again");
+}
+
 static PKCS12 *decode(struct bytes file, struct err *err)
 {
 	const uint8_t *at = file.data;
@@ -212,10 +251,8 @@ static PKCS12 *decode(struct bytes file, struct err *err)
 		return NULL;
 	}
 	decoded = d2i_PKCS12(NULL, &at, (long)file.len);
-	if (decoded == NULL && bytes_starts_nocase(bytes_trim(file), "-----BEGIN "))
-		err_set(err, ERR_INVALID, "this is a PEM file, not a PKCS#12 file (.p12, .pfx)");
-	else if (decoded == NULL)
-		err_set(err, ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx)");
+	if (decoded == NULL)
+		tell_what_it_is(file, err);
 	return decoded;
 }
 
@@ -229,12 +266,14 @@ static bool read_contents(struct pkcs12 *p, PKCS12 *file, struct err *err)
 	if (!good)
 		return false;
 	if (p->keys_seen == 0)
-		return err_set(err, ERR_INVALID, "no private key in the PKCS#12 file");
+		return err_set(err, ERR_INVALID,
+			       "no private key in the PKCS#12 file: export the certificate together with its key");
 	if (p->keys_seen > 1)
 		return err_set(err, ERR_INVALID,
 			       "the PKCS#12 file holds %u private keys: export one certificate with its key alone", p->keys_seen);
 	if (sk_X509_num(p->certificates) == 0)
-		return err_set(err, ERR_INVALID, "no certificate in the PKCS#12 file");
+		return err_set(err, ERR_INVALID,
+			       "no certificate in the PKCS#12 file: export the key together with its certificate");
 	return true;
 }
 
@@ -245,13 +284,24 @@ struct pkcs12 *pkcs12_parse(struct bytes file, struct bytes password, struct err
 	bool good;
 
 	p->certificates = sk_X509_new_null();
-	good = decoded != NULL && pkcs12_check_mac(decoded, password, &p->password, err) && read_contents(p, decoded, err);
+	good = decoded != NULL && pkcs12_check_mac(decoded, password, &p->password, &p->iterations, err) &&
+	       read_contents(p, decoded, err);
 	PKCS12_free(decoded);
 	ERR_clear_error();
 	if (good)
 		return p;
 	pkcs12_free(p);
 	return NULL;
+}
+
+uint64_t pkcs12_mac_iterations(struct bytes file)
+{
+	PKCS12 *decoded = decode(file, NULL);
+	uint64_t iterations = decoded != NULL ? pkcs12_mac_cost(decoded) : 0;
+
+	PKCS12_free(decoded);
+	ERR_clear_error();
+	return iterations;
 }
 
 void pkcs12_free(struct pkcs12 *p)

@@ -14,7 +14,9 @@
 #include "appliance/base/bytes.h"
 
 #define PKCS12_MAX_BYTES (1u << 20)
-#define PKCS12_MAX_ITERATIONS 10000000
+#define PKCS12_MAX_ITERATIONS 10000000 /* of one key derivation */
+#define PKCS12_MAX_ALL_ITERATIONS (4 * PKCS12_MAX_ITERATIONS) /* of the MAC and all parts together */
+#define PKCS12_MAX_SCRYPT_COST (1u << 22) /* N * r * p: seconds */
 #define PKCS12_MAX_CERTIFICATES 64
 #define PKCS12_MAX_SALT_BYTES 256 /* longer ones are left to the host */
 #define PKCS12_MAX_NESTING 4 /* SafeContents inside SafeContents */
@@ -36,7 +38,7 @@ struct pkcs12_scheme {
 	enum pkcs12_kdf kdf; /* the rest counts for AES_CBC and DES3_CBC alone */
 	enum pkcs12_prf prf; /* of PBKDF2 */
 	size_t key_bytes; /* 16, 24, 32 */
-	uint64_t iterations;
+	uint64_t iterations; /* also of OTHER, as far as known: 0 */
 	uint8_t salt[PKCS12_MAX_SALT_BYTES];
 	size_t salt_bytes;
 	uint8_t iv[16]; /* of PBKDF2 schemes; the PKCS#12 KDF derives its own */
@@ -49,6 +51,9 @@ struct pkcs12_key {
 };
 
 size_t pkcs12_block_bytes(enum pkcs12_cipher cipher); /* 16, 8; 0 for the others */
+
+/* How many iterations the MAC asks for, before any is run: 0 when that cannot be told. */
+uint64_t pkcs12_mac_iterations(struct bytes file);
 
 struct pkcs12; /* owns all that the accessors show */
 

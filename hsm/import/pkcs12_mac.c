@@ -4,22 +4,42 @@
 #include <string.h>
 
 #include "hsm/import/pkcs12.h"
+#include "hsm/import/pkcs12_pbmac1.h"
 
-static bool check_parameters(const PKCS12 *file, struct err *err)
+static bool is_pbmac1(const PKCS12 *file)
 {
 	const X509_ALGOR *algorithm = NULL;
-	const ASN1_INTEGER *iterations = NULL;
-	uint64_t count = 1;
 
-	if (PKCS12_mac_present(file) != 1)
-		return err_set(err, ERR_INVALID, "the PKCS#12 file has no MAC, so that its password cannot be checked");
-	PKCS12_get0_mac(NULL, &algorithm, NULL, &iterations, file);
-	if (iterations != NULL && (ASN1_INTEGER_get_uint64(&count, iterations) != 1 || count > PKCS12_MAX_ITERATIONS))
+	PKCS12_get0_mac(NULL, &algorithm, NULL, NULL, file);
+	return OBJ_obj2nid(algorithm->algorithm) == NID_pbmac1;
+}
+
+/* RFC 7292 §4: an absent count is 1. PBMAC1 has its own (RFC 9579 §4). */
+static bool read_iterations(const PKCS12 *file, uint64_t *iterations, struct err *err)
+{
+	const ASN1_INTEGER *count = NULL;
+
+	*iterations = 1;
+	if (is_pbmac1(file)) {
+		struct pbmac1 *pbmac1 = pbmac1_read(file, err);
+
+		if (pbmac1 == NULL)
+			return false;
+		*iterations = pbmac1_iterations(pbmac1);
+		pbmac1_free(pbmac1);
+		return true;
+	}
+	PKCS12_get0_mac(NULL, NULL, NULL, &count, file);
+	if (count != NULL && (ASN1_INTEGER_get_uint64(iterations, count) != 1 || *iterations > PKCS12_MAX_ITERATIONS))
 		return err_set(err, ERR_LIMIT, "the file asks for more than %d iterations of its MAC", PKCS12_MAX_ITERATIONS);
-	if (OBJ_obj2nid(algorithm->algorithm) == NID_pbmac1)
-		return err_set(err, ERR_INVALID,
-			       "the file's MAC is PBMAC1 (RFC 9579), which is not supported: export it with another");
 	return true;
+}
+
+uint64_t pkcs12_mac_cost(const PKCS12 *file)
+{
+	uint64_t iterations = 0;
+
+	return PKCS12_mac_present(file) == 1 && read_iterations(file, &iterations, NULL) ? iterations : 0;
 }
 
 static bool fits(PKCS12 *file, struct bytes password)
@@ -53,6 +73,19 @@ static struct secret *octets_as_characters(struct bytes text, struct err *err)
 	secret = secret_new(bytes_of(wide, len), err);
 	mem_wipe(wide, sizeof wide);
 	return secret;
+}
+
+/* RFC 9579 §4: the password is UTF-8, in one form alone. */
+static bool check_pbmac1(PKCS12 *file, struct pkcs12_password *password, struct err *err)
+{
+	struct pbmac1 *pbmac1 = pbmac1_read(file, err);
+	bool good = pbmac1 != NULL;
+
+	password->for_kdf = secret_bytes(password->text);
+	if (good && !pbmac1_fits(pbmac1, password->for_kdf))
+		good = err_set(err, ERR_DENIED, "wrong password of the PKCS#12 file");
+	pbmac1_free(pbmac1);
+	return good;
 }
 
 static bool choose_form(PKCS12 *file, struct pkcs12_password *password, struct err *err)
@@ -95,18 +128,24 @@ static bool widen(struct pkcs12_password *password, struct err *err)
 	return true;
 }
 
-bool pkcs12_check_mac(PKCS12 *file, struct bytes text, struct pkcs12_password *password, struct err *err)
+bool pkcs12_check_mac(PKCS12 *file, struct bytes text, struct pkcs12_password *password, uint64_t *iterations, struct err *err)
 {
 	struct pkcs12_password found = {0};
+	uint64_t cost;
 
-	if (!check_parameters(file, err))
+	if (PKCS12_mac_present(file) != 1)
+		return err_set(err, ERR_INVALID,
+			       "the PKCS#12 file has no MAC, so that its password cannot be checked: export it with "
+			       "a password");
+	if (!read_iterations(file, &cost, err))
 		return false;
 	found.text = secret_new(text, err);
-	if (found.text == NULL || !choose_form(file, &found, err) || !widen(&found, err)) {
+	if (found.text == NULL || !(is_pbmac1(file) ? check_pbmac1 : choose_form)(file, &found, err) || !widen(&found, err)) {
 		pkcs12_password_clear(&found);
 		return false;
 	}
 	*password = found;
+	*iterations = cost;
 	return true;
 }
 

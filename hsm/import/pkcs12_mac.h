@@ -17,9 +17,12 @@ struct pkcs12_password {
 
 /*
  * Tries the password in the forms that tools use (RFC 7292: UTF-8 as BMPString; an empty one also as no password at
- * all; OpenSSL before 1.1: each octet as one character) and fills *password with the one that fits. ERR_DENIED none does.
+ * all; OpenSSL before 1.1: each octet as one character) and fills *password with the one that fits, *iterations with
+ * what that cost. ERR_DENIED none does.
  */
-bool pkcs12_check_mac(PKCS12 *file, struct bytes text, struct pkcs12_password *password, struct err *err) MUST_USE;
+bool pkcs12_check_mac(PKCS12 *file, struct bytes text, struct pkcs12_password *password, uint64_t *iterations,
+		      struct err *err) MUST_USE;
+uint64_t pkcs12_mac_cost(const PKCS12 *file); /* iterations of the MAC; 0 when it has none or too many */
 void pkcs12_password_clear(struct pkcs12_password *password);
 
 #endif

@@ -94,6 +94,25 @@ static bool read_pbkdf2(struct pkcs12_scheme *scheme, const PBKDF2PARAM *kdf, co
 	return true;
 }
 
+/* Its cost is chosen by whoever made the file. */
+static bool check_scrypt(const X509_ALGOR *function, struct err *err)
+{
+	SCRYPT_PARAMS *param = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(SCRYPT_PARAMS), function->parameter);
+	uint64_t n = 0, r = 0, p = 0;
+	bool read = param != NULL && ASN1_INTEGER_get_uint64(&n, param->costParameter) == 1 &&
+		    ASN1_INTEGER_get_uint64(&r, param->blockSize) == 1 &&
+		    ASN1_INTEGER_get_uint64(&p, param->parallelizationParameter) == 1;
+
+	SCRYPT_PARAMS_free(param);
+	if (!read)
+		return err_set(err, ERR_INVALID, "malformed scrypt parameters in the PKCS#12 file");
+	if (n > PKCS12_MAX_SCRYPT_COST || r > PKCS12_MAX_SCRYPT_COST || p > PKCS12_MAX_SCRYPT_COST ||
+	    n * r > PKCS12_MAX_SCRYPT_COST || n * r * p > PKCS12_MAX_SCRYPT_COST)
+		return err_set(err, ERR_LIMIT, "the file asks for too costly an scrypt (N * r * p over %u)",
+			       PKCS12_MAX_SCRYPT_COST);
+	return true;
+}
+
 static bool read_pbes2(struct pkcs12_scheme *scheme, const X509_ALGOR *algorithm, struct err *err)
 {
 	PBE2PARAM *param = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algorithm->parameter);
@@ -105,6 +124,8 @@ static bool read_pbes2(struct pkcs12_scheme *scheme, const X509_ALGOR *algorithm
 		good = kdf != NULL ? read_pbkdf2(scheme, kdf, param->encryption, err)
 				   : err_set(err, ERR_INVALID, "malformed PBKDF2 parameters in the PKCS#12 file");
 	}
+	if (good && OBJ_obj2nid(param->keyfunc->algorithm) == NID_id_scrypt)
+		good = check_scrypt(param->keyfunc, err);
 	PBKDF2PARAM_free(kdf);
 	PBE2PARAM_free(param);
 	return good;

@@ -104,6 +104,7 @@ void import_task_encode(struct buf *out, const struct import_task *task)
 	msg_put_bytes(out, task->seal_context);
 	msg_put_bytes(out, task->key_id);
 	piece_put_flag(out, task->password_sealed);
+	msg_put_text(out, task->fingerprint);
 }
 
 bool import_task_decode(struct msg *msg, struct import_task *task, struct err *err)
@@ -118,6 +119,7 @@ bool import_task_decode(struct msg *msg, struct import_task *task, struct err *e
 	decoded.seal_context = piece_get_owned(msg);
 	decoded.key_id = piece_get_owned(msg);
 	decoded.password_sealed = piece_get_flag(msg);
+	decoded.fingerprint = msg_get_text(msg);
 	good = msg_end(msg, "import task", err);
 	if (good && decoded.key_id.len != PROVISION_KEY_ID_BYTES)
 		good =
@@ -139,6 +141,7 @@ void import_task_clear(struct import_task *task)
 	piece_wipe_owned(&task->password);
 	piece_clear_owned(&task->seal_context);
 	piece_clear_owned(&task->key_id);
+	free(task->fingerprint);
 	*task = (struct import_task){0};
 }
 

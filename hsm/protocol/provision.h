@@ -64,6 +64,7 @@ struct import_task {
 	struct bytes seal_context; /* authenticated with the sealed password (GCM AAD) */
 	struct bytes key_id; /* PROVISION_KEY_ID_BYTES */
 	bool password_sealed; /* `password` is what an earlier import of the address returned as sealed_password */
+	char *fingerprint; /* of the certificate that it must be (SHA-256, hexadecimal); "" or NULL: any */
 };
 
 /* What CKA_* say of a private key, read back from the token. */

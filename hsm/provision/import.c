@@ -1,5 +1,7 @@
 #include <openssl/err.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hsm/import/certificate_check.h"
 #include "hsm/import/ladder.h"
@@ -9,12 +11,14 @@
 #include "hsm/provision/tasks.h"
 #include "hsm/token/object.h"
 
-static bool seal_password(const struct session *session, const struct import_task *task, struct bytes *sealed, struct err *err)
+#define TELL_ITERATIONS 1000000 /* some seconds */
+
+static bool seal_password(const struct session *session, const struct import_task *task, struct bytes password,
+			  struct bytes *sealed, struct err *err)
 {
 	struct buf out = {0};
 	struct seal seal;
-	bool good =
-	    seal_prepare(session, &seal, err) && seal_close(session, &seal, task->seal_context, task->password, &out, err);
+	bool good = seal_prepare(session, &seal, err) && seal_close(session, &seal, task->seal_context, password, &out, err);
 
 	if (good)
 		*sealed = bytes_of(mem_copy(out.data, out.len), out.len);
@@ -39,29 +43,48 @@ static bool climb_ladder(struct provision *provision, const struct import_task *
 	return true;
 }
 
-static bool import_file(struct provision *provision, const struct import_task *task, const struct pkcs12 *file,
-			struct import_result *result, struct warnings *warnings, struct err *err)
+static bool import_file(struct provision *provision, const struct import_task *task, struct bytes password,
+			const struct pkcs12 *file, struct import_result *result, struct warnings *warnings, struct err *err)
 {
 	const struct session *session = &provision->connection.session;
 	X509 *leaf = leaf_choose(file, task->address);
 
 	if (!certificate_check(leaf, pkcs12_certificates(file), task->address, task->now, &result->facts, warnings, err))
 		return false;
+	if (task->fingerprint[0] != '\0' && strcmp(task->fingerprint, result->facts.fingerprint) != 0)
+		return err_set(err, ERR_INVALID,
+			       "the file holds another certificate (serial %s) than the registered one: use "
+			       "certificate renew for a new one",
+			       result->facts.serial);
 	provision_say(provision, "Password, MAC and certificate are in order; the key goes onto the token.");
 	if (!climb_ladder(provision, task, file, leaf, result, warnings, err))
 		return false;
-	if (!seal_password(session, task, &result->sealed_password, err))
+	if (!seal_password(session, task, password, &result->sealed_password, err))
 		return false;
 	provision_say(provision, "The key signed a nonce on the token, and the certificate verifies it.");
 	return true;
 }
 
-static bool import(struct provision *provision, const struct import_task *task, struct buf *out, struct err *err)
+/* A mistyped password costs as much: the operator learns before that it takes long. */
+static void warn_of_iterations(const struct provision *provision, struct bytes file)
 {
-	struct pkcs12 *file = pkcs12_parse(task->pkcs12, task->password, err);
+	uint64_t iterations = pkcs12_mac_iterations(file);
+	char text[128];
+
+	if (iterations < TELL_ITERATIONS)
+		return;
+	snprintf(text, sizeof text, "The file asks for %llu iterations of its key derivation: this may take a minute.",
+		 (unsigned long long)iterations);
+	provision_say(provision, text);
+}
+
+static bool import_password(struct provision *provision, const struct import_task *task, struct bytes password, struct buf *out,
+			    struct err *err)
+{
+	struct pkcs12 *file = pkcs12_parse(task->pkcs12, password, err);
 	struct import_result result = {0};
 	struct warnings warnings = {0};
-	bool good = file != NULL && import_file(provision, task, file, &result, &warnings, err);
+	bool good = file != NULL && import_file(provision, task, password, file, &result, &warnings, err);
 
 	result.warnings = warnings.items;
 	result.n_warnings = warnings.count;
@@ -72,6 +95,37 @@ static bool import(struct provision *provision, const struct import_task *task, 
 	import_result_clear(&result);
 	pkcs12_free(file);
 	ERR_clear_error();
+	return good;
+}
+
+/* The password that an earlier import has kept. Another token cannot open it. */
+static struct secret *kept_password(const struct session *session, const struct import_task *task, struct err *err)
+{
+	struct secret *password = NULL;
+	struct err why = {0};
+	struct seal seal;
+
+	if (seal_find(session, &seal, &why))
+		password = seal_open(session, &seal, task->seal_context, task->password, &why);
+	if (password == NULL)
+		err_set(err, ERR_NOT_FOUND, "the kept password cannot be opened on this token (%s)", why.text);
+	return password;
+}
+
+static bool import(struct provision *provision, const struct import_task *task, struct buf *out, struct err *err)
+{
+	struct secret *kept = NULL;
+	bool good = true;
+
+	if (task->password_sealed) {
+		kept = kept_password(&provision->connection.session, task, err);
+		good = kept != NULL;
+	}
+	if (good) {
+		warn_of_iterations(provision, task->pkcs12);
+		good = import_password(provision, task, kept != NULL ? secret_bytes(kept) : task->password, out, err);
+	}
+	secret_free(kept);
 	return good;
 }
 

@@ -13,6 +13,9 @@ command_run show_audit;
 /* cmd_certificate.c */
 command_run certificate_import, certificate_renew, certificate_delete, certificate_delete_previous;
 
+/* cmd_certificate_again.c */
+command_run certificate_reinstall, certificate_forget_password;
+
 /* cmd_certificate_request.c */
 command_run certificate_request, certificate_request_cancel, certificate_install;
 command_run show_certificate_requests, show_certificate_request;

@@ -6,7 +6,7 @@
 #include "provisioning/console/console.h"
 #include "provisioning/console/control_client.h"
 
-#define TASK_MS 180000 /* an HSM may take a minute for one key */
+#define TASK_MS 600000 /* an HSM may take a minute for one key; a file may ask for 10 million iterations in each part */
 
 struct task {
 	struct control_client control; /* kept open until the task has ended */

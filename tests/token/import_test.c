@@ -390,7 +390,8 @@ static const struct {
 	enum err_code code;
 	const char *text;
 } refusals[] = {
-    {"no PKCS#12", put_letter, ADDRESS, PASSWORD, 0, ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx)"},
+    {"no PKCS#12", put_letter, ADDRESS, PASSWORD, 0, ERR_INVALID,
+     "this is not a PKCS#12 file (.p12, .pfx), or a damaged one: copy or export it again"},
     {"wrong password", put_good, ADDRESS, "secret", 0, ERR_DENIED, "wrong password of the PKCS#12 file"},
     {"another address", put_good, "jiro@example.co.jp", PASSWORD, 0, ERR_INVALID,
      "the certificate is for taro@example.co.jp, not for jiro@example.co.jp"},

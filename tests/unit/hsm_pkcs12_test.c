@@ -1,7 +1,9 @@
 /* Reading PKCS#12 files as tools make them, and refusing the others with a clear reason. */
 #include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <openssl/pkcs12.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hsm/import/leaf.h"
 #include "hsm/import/pkcs12.h"
@@ -370,6 +372,13 @@ static void build_certificate(struct buf *out)
 	test_put_der(out, ec_certificate);
 }
 
+static void build_cut(struct buf *out)
+{
+	buf_put(out, "\x30\x82\x03\xe4\x02\x01\x03\x30", 8);
+	while (out->len < 100)
+		buf_put_byte(out, 0x30);
+}
+
 static void build_nothing(struct buf *out)
 {
 	buf_reset(out);
@@ -417,22 +426,6 @@ static void build_without_mac(struct buf *out)
 	finish(&made, 0, out);
 }
 
-/* OpenSSL 3.0 does not make one: the name of the algorithm is enough to be refused. */
-static void build_pbmac1(struct buf *out)
-{
-	PKCS12 *file = PKCS12_create("secret", NULL, ec, ec_certificate, NULL, 0, 0, 1, 1, 0);
-	const X509_ALGOR *algorithm = NULL;
-	unsigned char *der = NULL;
-	int len;
-
-	PKCS12_get0_mac(NULL, &algorithm, NULL, NULL, file);
-	X509_ALGOR_set0((X509_ALGOR *)algorithm, OBJ_nid2obj(NID_pbmac1), V_ASN1_NULL, NULL);
-	len = i2d_PKCS12(file, &der);
-	buf_put(out, der, len > 0 ? (size_t)len : 0);
-	OPENSSL_free(der);
-	PKCS12_free(file);
-}
-
 static const struct {
 	const char *name;
 	void (*build)(struct buf *out);
@@ -440,21 +433,28 @@ static const struct {
 	enum err_code code;
 	const char *text;
 } refusals[] = {
-    {"a text", build_text, "secret", ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx)"},
-    {"nothing", build_nothing, "secret", ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx)"},
-    {"a certificate", build_certificate, "secret", ERR_INVALID, "this is not a PKCS#12 file (.p12, .pfx)"},
-    {"PEM", build_pem, "secret", ERR_INVALID, "this is a PEM file, not a PKCS#12 file (.p12, .pfx)"},
+    {"a text", build_text, "secret", ERR_INVALID,
+     "this is not a PKCS#12 file (.p12, .pfx), or a damaged one: copy or export it again"},
+    {"nothing", build_nothing, "secret", ERR_INVALID,
+     "this is not a PKCS#12 file (.p12, .pfx), or a damaged one: copy or export it again"},
+    {"a certificate", build_certificate, "secret", ERR_INVALID,
+     "this is not a PKCS#12 file (.p12, .pfx), or a damaged one: copy or export it again"},
+    {"PEM", build_pem, "secret", ERR_INVALID,
+     "this is a PEM file, not a PKCS#12 file (.p12, .pfx): export certificate and key as PKCS#12"},
     {"too large", build_large, "secret", ERR_LIMIT, "the PKCS#12 file has more than 1048576 bytes"},
     {"wrong password", build_good, "Secret", ERR_DENIED, "wrong password of the PKCS#12 file"},
     {"empty password", build_good, "", ERR_DENIED, "wrong password of the PKCS#12 file"},
     {"password that is not UTF-8", build_good, "\xff\xfe", ERR_DENIED, "wrong password of the PKCS#12 file"},
-    {"no key", build_without_key, "secret", ERR_INVALID, "no private key in the PKCS#12 file"},
-    {"no certificate", build_without_certificate, "secret", ERR_INVALID, "no certificate in the PKCS#12 file"},
+    {"no key", build_without_key, "secret", ERR_INVALID,
+     "no private key in the PKCS#12 file: export the certificate together with its key"},
+    {"no certificate", build_without_certificate, "secret", ERR_INVALID,
+     "no certificate in the PKCS#12 file: export the key together with its certificate"},
     {"two keys", build_two_keys, "secret", ERR_INVALID,
      "the PKCS#12 file holds 2 private keys: export one certificate with its key alone"},
-    {"no MAC", build_without_mac, "secret", ERR_INVALID, "the PKCS#12 file has no MAC, so that its password cannot be checked"},
-    {"PBMAC1", build_pbmac1, "secret", ERR_INVALID,
-     "the file's MAC is PBMAC1 (RFC 9579), which is not supported: export it with another"},
+    {"no MAC", build_without_mac, "secret", ERR_INVALID,
+     "the PKCS#12 file has no MAC, so that its password cannot be checked: export it with a password"},
+    {"cut short", build_cut, "secret", ERR_INVALID,
+     "the PKCS#12 file is cut short (100 of 1000 octets): copy it again, in binary mode"},
 };
 
 static void others_are_refused_with_the_reason(void)
@@ -499,6 +499,163 @@ static void too_many_iterations_are_refused(void)
 	CHECK_TEXT(err.text, "the file asks for more than 10000000 iterations of its key derivation");
 	CHECK_INT(err.code, ERR_LIMIT);
 	buf_clear(&octets);
+}
+
+/* ---- PBMAC1, which OpenSSL 3.0 does not make ---- */
+
+static void put_tlv(struct buf *out, uint8_t tag, struct bytes content)
+{
+	struct buf copy = {0};
+
+	buf_put_bytes(&copy, content);
+	put_tagged(out, tag, &copy);
+	buf_clear(&copy);
+}
+
+static void put_number(struct buf *out, unsigned number)
+{
+	ASN1_INTEGER *integer = ASN1_INTEGER_new();
+	uint8_t octets[16], *at = octets;
+
+	ASN1_INTEGER_set(integer, (long)number);
+	buf_put(out, octets, (size_t)i2d_ASN1_INTEGER(integer, &at));
+	ASN1_INTEGER_free(integer);
+}
+
+static void put_algorithm(struct buf *out, int nid, const struct buf *parameters)
+{
+	uint8_t oid[32], *at = oid;
+	struct buf both = {0};
+
+	buf_put(&both, oid, (size_t)i2d_ASN1_OBJECT(OBJ_nid2obj(nid), &at));
+	if (parameters != NULL)
+		buf_put_bytes(&both, buf_bytes(parameters));
+	put_tagged(out, 0x30, &both);
+	buf_clear(&both);
+}
+
+/* AlgorithmIdentifier of PBMAC1: RFC 9579 §4. */
+static void put_pbmac1(struct buf *out, int prf, int hmac, unsigned iterations, unsigned key_bytes)
+{
+	struct buf kdf = {0}, kdf_sequence = {0}, both = {0}, sequence = {0};
+
+	put_tlv(&kdf, V_ASN1_OCTET_STRING, bytes_text("salty"));
+	put_number(&kdf, iterations);
+	if (key_bytes > 0)
+		put_number(&kdf, key_bytes);
+	put_algorithm(&kdf, prf, NULL);
+	put_tagged(&kdf_sequence, 0x30, &kdf);
+	put_algorithm(&both, NID_id_pbkdf2, &kdf_sequence);
+	put_algorithm(&both, hmac, NULL);
+	put_tagged(&sequence, 0x30, &both);
+	put_algorithm(out, NID_pbmac1, &sequence);
+	buf_clear(&kdf);
+	buf_clear(&kdf_sequence);
+	buf_clear(&both);
+	buf_clear(&sequence);
+}
+
+static void mac_of(struct buf *out, struct bytes contents, const char *password, const EVP_MD *prf, const EVP_MD *digest,
+		   unsigned iterations, unsigned key_bytes)
+{
+	uint8_t key[64], mac[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	PKCS5_PBKDF2_HMAC(password, (int)strlen(password), (const uint8_t *)"salty", 5, (int)iterations, prf, (int)key_bytes,
+			  key);
+	HMAC(digest, key, (int)key_bytes, contents.data, contents.len, mac, &len);
+	put_tlv(out, V_ASN1_OCTET_STRING, bytes_of(mac, len));
+}
+
+/* The header of SEQUENCE { INTEGER 3, SEQUENCE { OID data, [0] { OCTET STRING contents } } } before `contents` ends the file. */
+static struct bytes contents_of(struct bytes file)
+{
+	const uint8_t *at = file.data;
+	long len = 0;
+	int tag, class;
+
+	for (int step = 0; step < 6; step++) { /* into, over, into, over, into, into */
+		ASN1_get_object(&at, &len, &tag, &class, file.data + file.len - at);
+		at += step == 1 || step == 3 ? len : 0;
+	}
+	return bytes_of(at, (size_t)len);
+}
+
+static void build_pbmac1(struct buf *out, const char *password, int sha, int hmac, unsigned iterations, unsigned key_bytes)
+{
+	const EVP_MD *digest = sha == 256 ? EVP_sha256() : EVP_sha512();
+	struct made made = {0};
+	struct buf plain = {0}, info = {0}, data = {0}, all = {0}, info_sequence = {0};
+	struct bytes rest;
+	const uint8_t *at;
+	long len = 0;
+	int tag, class;
+
+	add_key(&made, ec);
+	add_certificate(&made, ec_certificate);
+	finish(&made, 0, &plain);
+	put_pbmac1(&info, hmac, hmac, iterations, key_bytes);
+	mac_of(&info, contents_of(buf_bytes(&plain)), password, digest, digest, iterations, key_bytes);
+	put_tagged(&info_sequence, 0x30, &info);
+	buf_put_bytes(&data, buf_bytes(&info_sequence));
+	put_tlv(&data, V_ASN1_OCTET_STRING, bytes_text("not used"));
+	put_number(&data, 1);
+	at = plain.data;
+	ASN1_get_object(&at, &len, &tag, &class, (long)plain.len);
+	rest = bytes_of(at, (size_t)len);
+	buf_put_bytes(&all, rest);
+	put_tagged(&all, 0x30, &data);
+	put_tagged(out, 0x30, &all);
+	buf_clear(&plain);
+	buf_clear(&info);
+	buf_clear(&info_sequence);
+	buf_clear(&data);
+	buf_clear(&all);
+}
+
+static void refuse_pbmac1(const struct buf *file, const char *password, enum err_code code, const char *text)
+{
+	struct err err = {0};
+
+	CHECK(pkcs12_parse(buf_bytes(file), bytes_text(password), &err) == NULL);
+	CHECK_INT(err.code, code);
+	CHECK_TEXT(err.text, text);
+}
+
+static void pbmac1_is_checked(void)
+{
+	static const int hmacs[] = {NID_hmacWithSHA256, NID_hmacWithSHA512};
+	struct buf file = {0}, ber = {0};
+
+	for (size_t i = 0; i < 2; i++) {
+		test_case("HMAC %zu", i);
+		build_pbmac1(&file, "secret", i == 0 ? 256 : 512, hmacs[i], 2048, 32);
+		check_file(buf_bytes(&file), "secret", ec, PKCS12_CIPHER_AES_CBC);
+		CHECK_INT(pkcs12_mac_iterations(buf_bytes(&file)), 2048);
+		pkcs12_make_ber(&ber, buf_bytes(&file));
+		check_file(buf_bytes(&ber), "secret", ec, PKCS12_CIPHER_AES_CBC);
+		refuse_pbmac1(&file, "Secret", ERR_DENIED, "wrong password of the PKCS#12 file");
+		file.data[file.len / 2] ^= 1;
+		refuse_pbmac1(&file, "secret", ERR_DENIED, "wrong password of the PKCS#12 file");
+		buf_clear(&file);
+		buf_clear(&ber);
+	}
+	test_case("no length of the key");
+	build_pbmac1(&file, "secret", 256, NID_hmacWithSHA256, 1, 0);
+	refuse_pbmac1(&file, "secret", ERR_INVALID, "malformed PBMAC1 parameters in the PKCS#12 file");
+	buf_clear(&file);
+	test_case("a short key");
+	build_pbmac1(&file, "secret", 256, NID_hmacWithSHA256, 1, 16);
+	refuse_pbmac1(&file, "secret", ERR_INVALID, "malformed PBMAC1 parameters in the PKCS#12 file");
+	buf_clear(&file);
+	test_case("another hash");
+	build_pbmac1(&file, "secret", 256, NID_hmacWithMD5, 1, 32);
+	refuse_pbmac1(&file, "secret", ERR_INVALID, "the file's PBMAC1 uses a hash that is not known here");
+	buf_clear(&file);
+	test_case("too many iterations");
+	build_pbmac1(&file, "secret", 256, NID_hmacWithSHA256, PKCS12_MAX_ITERATIONS + 1, 0);
+	refuse_pbmac1(&file, "secret", ERR_LIMIT, "the file asks for more than 10000000 iterations of its MAC");
+	buf_clear(&file);
 }
 
 static void a_long_password_is_refused(void)
@@ -569,6 +726,7 @@ int main(void)
 	TEST(the_leaf_is_found_without_a_link);
 	TEST(others_are_refused_with_the_reason);
 	TEST(too_many_iterations_are_refused);
+	TEST(pbmac1_is_checked);
 	TEST(a_long_password_is_refused);
 	TEST(every_cut_is_refused);
 	TEST(every_changed_octet_is_refused_or_harmless);
