@@ -107,20 +107,18 @@ void key_making_take_back(struct console *console, struct key_making *making, st
 
 static bool audit_removal(struct console *console, const struct pending_key *key, uint32_t destroyed, struct err *err)
 {
-	char began[CONSOLE_TIME_BYTES], *what, *result;
-	struct audit_entry entry = {.who = (char *)"", .from = (char *)"sweep"};
+	char began[CONSOLE_TIME_BYTES], *what;
+	struct audit_entry entry = {.who = (char *)"", .from = (char *)"sweep", .result = (char *)"ok"};
 	bool written;
 
 	console_time(began, key->began_ms);
-	what = mem_format("remove the key of \"%s\", begun by %s at %s and broken off", key->what, key->by, began);
-	result = mem_format("ok: %u object%s removed from the token", destroyed, destroyed == 1 ? "" : "s");
+	what = mem_format("remove the key of \"%s\", begun by %s at %s and broken off [%u object%s removed from the token]",
+			  key->what, key->by, began, destroyed, destroyed == 1 ? "" : "s");
 	entry.what = what;
-	entry.result = result;
 	written = store_audit_add(console->store, &entry, err);
 	if (written && destroyed > 0)
 		console_say(console, "\"%s\" of %s was broken off: its key was removed from the token", key->what, began);
 	free(what);
-	free(result);
 	return written;
 }
 
