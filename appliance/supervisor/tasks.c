@@ -9,7 +9,8 @@
 #include "appliance/base/log.h"
 #include "appliance/supervisor/supervisor_private.h"
 
-#define STOP_GRACE_MS 15000 /* of a task when inkand ends: a kill within a login can destroy a token */
+#define STOP_GRACE_MS 15000 /* of a task when inkand ends */
+#define STOP_LOGIN_GRACE_MS 50000 /* of one that may be logging in: a kill within a login can destroy a token */
 
 struct task {
 	struct supervisor *supervisor;
@@ -67,6 +68,8 @@ static void on_message(struct channel *channel, uint16_t type, struct msg *msg, 
 		close(fd);
 	if (type == WORKER_FRAME_LOGGED_IN) {
 		task->login_is_past = true;
+		if (task->supervisor->stopping)
+			child_kill_after(task->child, STOP_GRACE_MS);
 		let_others_log_in(task->supervisor);
 	}
 }
@@ -229,7 +232,8 @@ void tasks_stop(struct supervisor *supervisor)
 		struct task *task = tasks->items[i - 1];
 
 		if (task->child != NULL) {
-			child_kill_after(task->child, STOP_GRACE_MS);
+			child_kill_after(task->child,
+					 task->with_pin && !task->login_is_past ? STOP_LOGIN_GRACE_MS : STOP_GRACE_MS);
 			continue;
 		}
 		request_answer(&task->request, &stopping, -1);

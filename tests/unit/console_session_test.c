@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "appliance/base/control.h"
 #include "provisioning/console/console.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/script.h"
@@ -613,12 +614,21 @@ static void pins_reach_inkand_and_nothing_else(void)
 	done(&fixture, "hsm login");
 	CHECK_TEXT(fake_inkand_seen(fixture.inkand).pin, "2222");
 	last_audit(&fixture, "hsm login", "ok");
+	CHECK_INT(fake_inkand_seen(fixture.inkand).login_flags, 0);
+	set_input("4444\n");
+	done(&fixture, "hsm login final-try");
+	CHECK_TEXT(fake_inkand_seen(fixture.inkand).pin, "4444");
+	CHECK_INT(fake_inkand_seen(fixture.inkand).login_flags, CONTROL_LOGIN_FINAL_TRY);
+	last_audit(&fixture, "hsm login final-try", "ok");
+	done(&fixture, "hsm login keypad");
+	CHECK_TEXT(fake_inkand_seen(fixture.inkand).pin, "");
+	CHECK_INT(fake_inkand_seen(fixture.inkand).login_flags, CONTROL_LOGIN_KEYPAD);
 	fake_inkand_answer(fixture.inkand, (struct fake_answers){.refuse_login = "the token refused the PIN"});
 	set_input("3333\n");
 	refused(&fixture, "hsm login", "the token refused the PIN");
 	done(&fixture, "hsm logout");
 	CHECK_TEXT(fake_inkand_seen(fixture.inkand).pin, "");
-	done(&fixture, "show log audit 1000 | match 2222|3333|1111");
+	done(&fixture, "show log audit 1000 | match 2222|3333|4444|1111");
 	CHECK_TEXT(fixture.out, "");
 	fixture_close(&fixture);
 }

@@ -227,6 +227,7 @@ static void answer_login(struct fake_inkand *fake, int fd, struct msg *msg)
 	struct buf nothing = {0};
 
 	keep(fake->seen.pin, sizeof fake->seen.pin, msg_get_bytes(msg));
+	fake->seen.login_flags = msg_get_u8(msg);
 	if (fake->answers.refuse_login != NULL)
 		send_error(fd, CONTROL_ERROR, ERR_DENIED, fake->answers.refuse_login);
 	else

@@ -28,6 +28,7 @@ struct fake_seen {
 	struct fake_apply applies[FAKE_APPLIES_MAX];
 	size_t n_applies;
 	char pin[64]; /* of the last login, "" after a logout */
+	unsigned login_flags; /* CONTROL_LOGIN_* */
 	char label[64], so_pin[64], user_pin[64];
 	unsigned imported, deleted, keys; /* keys: on the token now */
 };
