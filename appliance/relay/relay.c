@@ -18,10 +18,13 @@
 #include "appliance/relay/smtp/server.h"
 #include "hsm/protocol/worker.h"
 
+#define PRUNE_SECONDS 600
+#define LOG_RETENTION_MAX_MS (400 * INT64_C(86400000)) /* of the setting `log retention` */
+
 struct relay {
 	struct event_base *base;
 	struct channel *supervisor;
-	struct event *terminate, *interrupt;
+	struct event *terminate, *interrupt, *prune;
 	struct pool *pool;
 	struct lag *lag;
 	struct signer *signer;
@@ -107,7 +110,7 @@ static bool run_config(struct relay *relay, struct config *config, bool check_on
 	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err))
 		return false;
 	if (check_only)
-		return true;
+		return config_check(config, err);
 	if (!smtp_server_configure(relay->smtp, config, false, err))
 		return false;
 	delivery_configure(relay->delivery, config);
@@ -328,6 +331,33 @@ static void on_health(enum queue_health health, const struct err *err, void *arg
 		stop(relay, 1);
 }
 
+/* ---- The delivery log ---- */
+
+static void on_pruned(uint64_t messages, const struct err *err, void *arg)
+{
+	(void)arg;
+	if (err != NULL)
+		log_warning("log.prune-failed", LOG_ERR(err));
+	else if (messages > 0)
+		log_info("log.pruned", LOG_NUMBER("messages", messages));
+}
+
+/* By each server's retention; what servers have left that are configured no more goes by the longest one there can be. */
+static void on_prune(evutil_socket_t fd, short what, void *arg)
+{
+	struct relay *relay = arg;
+	int64_t now = clock_wall_ms();
+
+	(void)fd;
+	(void)what;
+	if (!relay->store_ready || relay->stopping || relay->config == NULL)
+		return;
+	for (size_t i = 0; i < relay->config->n_servers; i++)
+		queue_log_prune(relay->queue, relay->config->servers[i].name, now - relay->config->servers[i].log_retention_ms,
+				on_pruned, NULL);
+	queue_log_prune(relay->queue, NULL, now - LOG_RETENTION_MAX_MS, on_pruned, NULL);
+}
+
 /* ---- Start and end ---- */
 
 static bool confine(const char *state_directory, struct err *err)
@@ -380,6 +410,8 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->interrupt = evsignal_new(relay->base, SIGINT, on_signal, relay);
 	event_add(relay->terminate, NULL);
 	event_add(relay->interrupt, NULL);
+	relay->prune = event_new(relay->base, -1, EV_PERSIST, on_prune, relay);
+	event_add(relay->prune, &(struct timeval){.tv_sec = PRUNE_SECONDS});
 	return true;
 }
 

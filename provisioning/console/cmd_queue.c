@@ -9,6 +9,7 @@
 #include "provisioning/console/relay_client.h"
 
 #define ROWS_SHOWN 1000 /* without `count` */
+#define DELIVERIES_SHOWN 50
 #define COUNT_MAX 10000000
 
 /* ---- words like `server default count 20` ---- */
@@ -34,7 +35,7 @@ bool read_pairs(const struct parsed *parsed, const char *const *names, struct qu
 			n++;
 		if (value == NULL && (names[n] != NULL || strcmp(name, "count") == 0))
 			return err_set(err, ERR_INVALID, "a value is missing behind \"%s\"", name);
-		if (strcmp(name, "count") == 0) {
+		if (strcmp(name, "count") == 0 || strcmp(name, "last") == 0) {
 			if (!read_count(value, count, err))
 				return false;
 		} else if (names[n] == NULL) {
@@ -336,6 +337,73 @@ bool queue_delete(struct console *console, const struct parsed *parsed, struct e
 bool queue_delete_force(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	return change_queue(console, "delete", parsed->typed[0], "deleted", err);
+}
+
+/* ---- show log delivery ---- */
+
+static const struct report_column delivery_columns[] = {
+    {"", NULL, false},	       {"", "created", false}, {"", "updated", false},	 {"", "id", false},
+    {"", "server", false},     {"", "sender", false},  {"", "from", false},	 {"", "recipient", false},
+    {"", "status", false},     {"", "reason", false},  {"", "rendering", false}, {"", "rule", false},
+    {"", "message_id", false}, {"", "subject", false}, {"", "sender_ip", false}, {"", "source_ip", false},
+};
+
+static bool add_delivery(char *const *cells, void *arg)
+{
+	struct report *report = arg;
+	char time[CONSOLE_TIME_BYTES];
+
+	console_time(time, strtoll(cells[QUERY_DELIVERY_CREATED], NULL, 10));
+	report_cell(report, "%s %s <%s> -> %s: %s, %s (%s)%s%s", time, cells[QUERY_DELIVERY_ID], cells[QUERY_DELIVERY_SENDER],
+		    cells[QUERY_DELIVERY_RECIPIENT], cells[QUERY_DELIVERY_STATUS], cells[QUERY_DELIVERY_RENDERING],
+		    cells[QUERY_DELIVERY_RULE], cells[QUERY_DELIVERY_REASON][0] != '\0' ? ": " : "",
+		    cells[QUERY_DELIVERY_REASON]);
+	time_cell(report, cells[QUERY_DELIVERY_CREATED]);
+	time_cell(report, cells[QUERY_DELIVERY_UPDATED]);
+	for (size_t i = QUERY_DELIVERY_ID; i < QUERY_DELIVERY_COLUMNS; i++)
+		report_cell(report, "%s", cells[i]);
+	return true;
+}
+
+/* `last N`, and `since 2h`: how long ago. */
+static bool move_times(struct query *query, struct err *err)
+{
+	for (size_t i = 0; i < query->n_arguments; i++) {
+		struct query_argument *argument = &query->arguments[i];
+		int64_t ms;
+
+		if (strcmp(argument->name, "since") != 0 && strcmp(argument->name, "until") != 0)
+			continue;
+		ms = setting_parse_duration_ms(argument->value);
+		if (ms < 0)
+			return err_set(err, ERR_INVALID, "\"%s\" is not how long ago: 90s, 15m, 2h, 1d", argument->value);
+		free(argument->value);
+		argument->value = mem_format("%" PRId64, clock_wall_ms() - ms);
+	}
+	return true;
+}
+
+bool show_deliveries(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	static const char *const names[] = {"id", "server", "sender", "from", "to", "status", "since", "until", NULL};
+	struct report report = report_of(REPORT_LINES, delivery_columns, sizeof delivery_columns / sizeof *delivery_columns);
+	struct query query = {.kind = QUERY_DELIVERIES, .cursor = mem_string("")};
+	struct relay_client client;
+	size_t most = DELIVERIES_SHOWN;
+	bool fine;
+
+	fine =
+	    read_pairs(parsed, names, &query, &most, err) && move_times(&query, err) && relay_open(&client, console->state, err);
+	if (fine) {
+		query.limit = most < QUERY_ROWS_MAX ? (uint32_t)most : QUERY_ROWS_MAX;
+		fine = relay_ask_all(&client, &query, QUERY_DELIVERY_COLUMNS, most, add_delivery, &report, NULL, err);
+		relay_close(&client);
+	}
+	if (fine)
+		console_show(console, &report);
+	query_clear(&query);
+	report_clear(&report);
+	return fine;
 }
 
 /* ---- show sessions ---- */

@@ -34,6 +34,13 @@ const struct command commands[] = {
     {"certificate delete <address:mail-address> previous", ANY_MODE, ROLES_OPERATING, true, certificate_delete_previous,
      "Delete what a renewal has replaced"},
 
+    {"explain server <server:name> from <from:text> to <recipients-and-fields...>", OPERATIONAL, ROLES_ALL, false,
+     explain_envelope, "Tell who would get it signed, and why"},
+    {"explain message <file> server <server:name> to <recipients...>", OPERATIONAL, ROLES_ALL, false, explain_message,
+     "Tell what would become of a message in a file"},
+    {"explain message <file> server <server:name>", OPERATIONAL, ROLES_ALL, false, explain_message,
+     "The same, to whom its To and Cc name"},
+
     {"hsm initialize", ANY_MODE, ROLE_ADMINISTRATOR, true, hsm_initialize, "Initialise a new token and set its PINs"},
     {"hsm login", ANY_MODE, ROLES_OPERATING, true, hsm_login, "Give the token's PIN, so that signing can begin"},
     {"hsm login final-try", ANY_MODE, ROLES_OPERATING, true, hsm_login_final_try,
@@ -58,6 +65,8 @@ const struct command commands[] = {
     {"show configuration", OPERATIONAL, ROLES_ALL, false, show_running, "Show the running configuration"},
     {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
     {"show log audit [<rows:number>]", OPERATIONAL, ROLES_ALL, false, show_audit, "Show who did what, and check the chain"},
+    {"show log delivery [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_deliveries,
+     "Show what became of mail: last N, to ADDRESS, ..."},
     {"show queue [<id-or-filter...>]", OPERATIONAL, ROLES_ALL, false, show_queue,
      "Show undelivered mail: all, one id, or a choice"},
     {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},

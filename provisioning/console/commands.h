@@ -38,7 +38,7 @@ command_run configure, leave, set_setting, delete_setting, show_candidate, show_
 command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, show_hsm, show_programs;
 
 /* cmd_queue.c */
-command_run show_queue, show_sessions, queue_hold, queue_release, queue_retry, queue_delete, queue_delete_force;
+command_run show_queue, show_sessions, show_deliveries, queue_hold, queue_release, queue_retry, queue_delete, queue_delete_force;
 
 /*
  * Typed words in pairs, NAME VALUE, of `names` (NULL behind the last) into arguments of the question; `count N` into *count.
@@ -47,6 +47,9 @@ command_run show_queue, show_sessions, queue_hold, queue_release, queue_retry, q
 struct query;
 bool read_pairs(const struct parsed *parsed, const char *const *names, struct query *query, size_t *count,
 		struct err *err) MUST_USE;
+
+/* cmd_explain.c */
+command_run explain_envelope, explain_message;
 
 /* session.c */
 command_run run_operational, help;

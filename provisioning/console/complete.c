@@ -66,6 +66,7 @@ static const struct {
     {"certificate", "Certificates and their keys"},
     {"exclude", "What is not signed"},
     {"hsm", "The token and what drives it"},
+    {"intelligent-bcc", "Unsigned copies to further addresses"},
     {"listen", "Where mail is accepted"},
     {"log", "What has happened"},
     {"next-hop", "Where mail is delivered to"},

@@ -83,6 +83,15 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> smime exclude header <header:header-name>", SETTING_REGEX, .repeatable = true,
      .help = "Mail with a matching field is not signed"},
 
+    {"server <server:name> intelligent-bcc <rule:name> header <header:header-name>", SETTING_REGEX,
+     .help = "Copy mail whose field matches; every field given"},
+    {"server <server:name> intelligent-bcc <rule:name> address", SETTING_MAIL_ADDRESS, .repeatable = true,
+     .help = "Where the copy goes, always unsigned"},
+    {"server <server:name> intelligent-bcc <rule:name> sender", SETTING_MAIL_ADDRESS,
+     .help = "Return path of the copy (default: none, no bounce)"},
+
+    {"server <server:name> log retention", SETTING_DURATION, .least = 60, .most = 400 * DAY, .fallback = "30d",
+     .help = "How long the delivery log is kept"},
     {"server <server:name> queue lifetime", SETTING_DURATION, .least = 1, .most = 30 * DAY, .fallback = "5d",
      .help = "How long delivery is tried before mail is bounced"},
     {"server <server:name> queue retry", SETTING_DURATIONS, .least = 1, .most = DAY, .fallback = "1m,5m,15m,1h",

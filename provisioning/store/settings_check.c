@@ -127,10 +127,24 @@ static bool rule_listens_once(const struct settings *settings, char **servers, s
 	return valid;
 }
 
+static bool rule_copies_go_somewhere(const struct settings *settings, const char *server, struct err *err)
+{
+	size_t count;
+	char **names = settings_names(settings, &count, "server %s intelligent-bcc", server);
+	bool valid = true;
+
+	for (size_t i = 0; valid && i < count; i++)
+		valid = settings_value(settings, "server %s intelligent-bcc %s address", server, names[i]) != NULL ||
+			err_set(err, ERR_INVALID, "server %s intelligent-bcc %s: has no address", server, names[i]);
+	path_words_free(names);
+	return valid;
+}
+
 static bool (*const setting_rules[])(const struct settings *settings, const char *server, struct err *err) = {
     rule_signing_needs_token,
     rule_delivers_somewhere,
     rule_somebody_can_authenticate,
+    rule_copies_go_somewhere,
 };
 
 bool settings_check(const struct settings *settings, struct err *err)

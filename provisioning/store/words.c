@@ -22,6 +22,18 @@ static enum word_result quoted_word(const char **cursor, struct buf *word)
 	return WORD_FOUND;
 }
 
+/* As in a shell: nothing is special up to the next one. */
+static enum word_result single_quoted_word(const char **cursor, struct buf *word)
+{
+	const char *end = strchr(*cursor + 1, '\'');
+
+	if (end == NULL)
+		return WORD_UNTERMINATED;
+	buf_put(word, *cursor + 1, (size_t)(end - *cursor - 1));
+	*cursor = end + 1;
+	return WORD_FOUND;
+}
+
 enum word_result word_next(const char **cursor, const char **start, struct buf *word, bool *quoted)
 {
 	const char *at = *cursor;
@@ -34,11 +46,11 @@ enum word_result word_next(const char **cursor, const char **start, struct buf *
 	*cursor = at;
 	if (*at == '\0')
 		return WORD_END;
-	in_quotes = *at == '"';
+	in_quotes = *at == '"' || *at == '\'';
 	if (quoted != NULL)
 		*quoted = in_quotes;
 	if (in_quotes)
-		return quoted_word(cursor, word);
+		return *at == '"' ? quoted_word(cursor, word) : single_quoted_word(cursor, word);
 	for (; *at != '\0' && !is_blank(*at); at++)
 		buf_put_byte(word, (uint8_t)*at);
 	*cursor = at;
@@ -47,7 +59,7 @@ enum word_result word_next(const char **cursor, const char **start, struct buf *
 
 static bool must_be_quoted(const char *word)
 {
-	if (*word == '\0' || *word == '#' || strcmp(word, "|") == 0)
+	if (*word == '\0' || *word == '#' || *word == '\'' || strcmp(word, "|") == 0)
 		return true;
 	return strpbrk(word, " \t\"") != NULL;
 }

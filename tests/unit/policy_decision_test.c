@@ -288,9 +288,146 @@ static void without_smime_nothing_is_signed(void)
 	config_unref(config);
 }
 
+/* ---- Intelligent BCC ---- */
+
+#define BCC "server s intelligent-bcc r "
+
+static struct config *configured_bcc(const char *const settings[][2])
+{
+	struct snapshot *snapshot = snapshot_new();
+	struct config *config;
+	struct err err;
+
+	settings_add(&snapshot->settings, "server s smime enabled", "");
+	add_certificate(snapshot, 1, "alice@example.com", NOW - 10, NOW + 10);
+	add_certificate(snapshot, 2, "old@example.com", NOW - 10, NOW - 1);
+	for (size_t i = 0; settings[i][0] != NULL; i++)
+		settings_add(&snapshot->settings, settings[i][0], settings[i][1]);
+	config = config_new(snapshot, &err);
+	CHECK_OK(config != NULL, &err);
+	return config;
+}
+
+static void judge(const struct config *config, const char *header, const char *recipient, struct decision *decision)
+{
+	struct mime_scan *scan = mime_scan_new();
+	struct decision_facts facts = {.server = &config->servers[0], .recipients = &recipient, .n_recipients = 1, .now = NOW};
+	char *address = NULL;
+
+	mime_scan_feed(scan, bytes_text(header));
+	mime_scan_finish(scan);
+	facts.from = mime_header_from(mime_scan_header(scan), &address);
+	facts.from_address = address;
+	decision_judge(&facts, scan, decision);
+	free(address);
+	mime_scan_free(scan);
+}
+
+static void copies_follow_the_rules(void)
+{
+	static const struct {
+		const char *name;
+		const char *settings[4][2];
+		const char *header, *recipient, *copies; /* "address sender;" each */
+	} cases[] = {
+	    {"every mail", {{BCC "address", "a@x.y"}}, "From: alice@example.com\r\n\r\n", "b@x.y", "a@x.y ;"},
+	    {"a field that matches",
+	     {{BCC "address", "a@x.y"}, {BCC "header Subject", "contract"}, {BCC "sender", "me@x.y"}},
+	     "From: alice@example.com\r\nSubject: a CONTRACT\r\n\r\n",
+	     "b@x.y",
+	     "a@x.y me@x.y;"},
+	    {"a field that does not",
+	     {{BCC "address", "a@x.y"}, {BCC "header Subject", "contract"}},
+	     "From: alice@example.com\r\nSubject: hello\r\n\r\n",
+	     "b@x.y",
+	     ""},
+	    {"an encoded, folded field",
+	     {{BCC "address", "a@x.y"}, {BCC "header Subject", "^日本$"}},
+	     "From: alice@example.com\r\nSubject: =?utf-8?b?5pel?=\r\n =?utf-8?b?5pys?=\r\n\r\n",
+	     "b@x.y",
+	     "a@x.y ;"},
+	    {"all fields must match",
+	     {{BCC "address", "a@x.y"}, {BCC "header Subject", "contract"}, {BCC "header X-Kind", "legal"}},
+	     "From: alice@example.com\r\nSubject: contract\r\n\r\n",
+	     "b@x.y",
+	     ""},
+	    {"who is a recipient gets no copy", {{BCC "address", "B@x.y"}}, "From: alice@example.com\r\n\r\n", "b@x.y", ""},
+	    {"two rules, one address",
+	     {{BCC "address", "a@x.y"}, {"server s intelligent-bcc q address", "A@x.y"}},
+	     "From: alice@example.com\r\n\r\n",
+	     "b@x.y",
+	     "a@x.y ;"},
+	    {"a refused mail has none", {{BCC "address", "a@x.y"}}, "From: old@example.com\r\n\r\n", "b@x.y", ""},
+	    {"a runaway expression makes no copy and refuses nothing",
+	     {{BCC "address", "a@x.y"}, {BCC "header Subject", "^(a+)+$"}},
+	     "From: alice@example.com\r\nSubject: "
+	     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\r\n\r\n",
+	     "b@x.y",
+	     ""},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct config *config = configured_bcc(cases[i].settings);
+		struct decision decision;
+		struct buf got = {0};
+
+		test_case("%s", cases[i].name);
+		judge(config, cases[i].header, cases[i].recipient, &decision);
+		for (size_t c = 0; c < decision.n_copies; c++)
+			buf_printf(&got, "%s %s;", decision.copies[c].address, decision.copies[c].sender);
+		CHECK_TEXT(buf_text(&got), cases[i].copies);
+		if (decision.refuse_code == 0)
+			CHECK(decision.recipients[0].sign);
+		buf_clear(&got);
+		decision_clear(&decision);
+		config_unref(config);
+	}
+}
+
+static void expressions_match_decoded_fields(void)
+{
+	struct config *config = configured("server s smime exclude header Subject", "^極秘");
+	struct decision decision;
+
+	judge(config, "From: alice@example.com\r\nSubject: =?ISO-2022-JP?B?GyRCNkBIaxsoQg==?= x\r\n\r\n", "b@x.y", &decision);
+	CHECK_TEXT(decision.recipients[0].rule, "smime certificate alice@example.com"); /* other characters */
+	decision_clear(&decision);
+	judge(config, "From: alice@example.com\r\nSubject: =?UTF-8?B?5qW156eY?= x\r\n\r\n", "b@x.y", &decision);
+	CHECK_CONTAINS(decision.recipients[0].rule, "smime exclude header Subject");
+	decision_clear(&decision);
+	config_unref(config);
+}
+
+static void runaway_expressions_are_found_at_commit(void)
+{
+	static const struct {
+		const char *expression;
+		bool fine;
+	} cases[] = {{"^(a+)+$", false},
+		     {"^(\\w+\\s?)+$", false},
+		     {"^(([a-z])+.)+[A-Z]([a-z])+$", false},
+		     {"^.*@example\\.com$", true},
+		     {"@([^@]+\\.)?docomo\\.ne\\.jp$", true},
+		     {"^multipart/signed", true}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct config *config = configured("server s smime exclude recipient", cases[i].expression);
+		struct err err;
+
+		test_case("%s", cases[i].expression);
+		CHECK_INT(config_check(config, &err), cases[i].fine);
+		if (!cases[i].fine)
+			CHECK_CONTAINS(err.text, "runs away");
+		config_unref(config);
+	}
+}
+
 int main(void)
 {
 	TEST(every_message_is_decided);
 	TEST(without_smime_nothing_is_signed);
+	TEST(copies_follow_the_rules);
+	TEST(expressions_match_decoded_fields);
+	TEST(runaway_expressions_are_found_at_commit);
 	return test_finish();
 }

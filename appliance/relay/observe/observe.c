@@ -97,6 +97,8 @@ static const struct {
     {QUERY_QUEUE_SUMMARY, QUERY_SUMMARY_COLUMNS, query_queue_summary},
     {QUERY_QUEUE_CHANGE, 1, query_queue_change},
     {QUERY_SESSIONS, QUERY_SESSION_COLUMNS, query_sessions},
+    {QUERY_DELIVERIES, QUERY_DELIVERY_COLUMNS, query_deliveries},
+    {QUERY_EXPLAIN, QUERY_EXPLAIN_COLUMNS, query_explain},
 };
 
 static void run_call(struct call *call)

@@ -19,6 +19,16 @@ static void exclusions_clear(struct config_exclusion *items, size_t count)
 	free(items);
 }
 
+static void bcc_clear(struct config_bcc *bcc)
+{
+	for (size_t i = 0; i < bcc->n_addresses; i++)
+		free(bcc->addresses[i]);
+	free(bcc->addresses);
+	exclusions_clear(bcc->headers, bcc->n_headers);
+	free(bcc->sender);
+	free(bcc->name);
+}
+
 static void server_clear(struct config_server *server)
 {
 	for (size_t i = 0; i < server->n_listens; i++) {
@@ -44,6 +54,9 @@ static void server_clear(struct config_server *server)
 	free(server->certificates);
 	exclusions_clear(server->exclude_recipients, server->n_exclude_recipients);
 	exclusions_clear(server->exclude_headers, server->n_exclude_headers);
+	for (size_t i = 0; i < server->n_bccs; i++)
+		bcc_clear(&server->bccs[i]);
+	free(server->bccs);
 	free(server->retry_ms);
 }
 
@@ -181,4 +194,34 @@ bool config_network_allows(const struct config_server *server, const struct sock
 enum sign_digest config_certificate_digest(const struct certificate *certificate)
 {
 	return strcmp(certificate->key_type, "EC-P384") == 0 ? SIGN_SHA384 : SIGN_SHA256;
+}
+
+static bool probe(const struct config_server *server, const char *what, const struct config_exclusion *items, size_t count,
+		  struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *header = items[i].header != NULL ? items[i].header : "";
+
+		if (pattern_probe(items[i].pattern, items[i].text) == PATTERN_LIMIT)
+			return err_set(
+			    err, ERR_LIMIT,
+			    "server %s %s%s%s: expression \"%s\" runs away (a repetition within a repetition?): write it simpler",
+			    server->name, what, header[0] != '\0' ? " " : "", header, items[i].text);
+	}
+	return true;
+}
+
+bool config_check(const struct config *config, struct err *err)
+{
+	for (size_t i = 0; i < config->n_servers; i++) {
+		const struct config_server *server = &config->servers[i];
+
+		if (!probe(server, "smime exclude recipient", server->exclude_recipients, server->n_exclude_recipients, err) ||
+		    !probe(server, "smime exclude header", server->exclude_headers, server->n_exclude_headers, err))
+			return false;
+		for (size_t b = 0; b < server->n_bccs; b++)
+			if (!probe(server, "intelligent-bcc", server->bccs[b].headers, server->bccs[b].n_headers, err))
+				return false;
+	}
+	return true;
 }

@@ -43,6 +43,16 @@ struct config_exclusion {
 	struct pattern *pattern;
 };
 
+/* Intelligent BCC (service.md S7): mail that matches also goes to further addresses, always plain, in an envelope of its own. */
+struct config_bcc {
+	char *name;
+	struct config_exclusion *headers; /* all must match; none: every mail */
+	size_t n_headers;
+	char **addresses;
+	size_t n_addresses;
+	char *sender; /* reverse path of the copy; "" is the null sender: never bounced */
+};
+
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
 enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONFIG_RECEIVED_NONE };
 
@@ -72,6 +82,9 @@ struct config_server {
 	size_t n_certificates;
 	struct config_exclusion *exclude_recipients, *exclude_headers;
 	size_t n_exclude_recipients, n_exclude_headers;
+	struct config_bcc *bccs;
+	size_t n_bccs;
+	int64_t log_retention_ms;
 	int64_t queue_lifetime_ms;
 	int64_t *retry_ms; /* waits between attempts; the last one repeats */
 	size_t n_retry;
@@ -89,6 +102,12 @@ struct config {
 
 /* Takes the snapshot on success. Errors name the setting: "server default smime exclude recipient: …". */
 struct config *config_new(struct snapshot *snapshot, struct err *err);
+
+/*
+ * What a commit is refused for but a start is not: an expression that runs away when it is tried (pattern_probe). Takes some
+ * milliseconds an expression that does.
+ */
+bool config_check(const struct config *config, struct err *err) MUST_USE;
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
 

@@ -260,6 +260,32 @@ static bool read_exclude_headers(const struct reader *reader, struct err *err)
 	return fine;
 }
 
+static void add_addresses(const struct reader *reader, const char *prefix, struct config_bcc *bcc)
+{
+	char *path = mem_format("%s address", prefix);
+
+	for (size_t i = 0; i < reader->settings->count; i++)
+		if (strcmp(reader->settings->items[i].path, path) == 0)
+			*GROW(bcc->addresses, bcc->n_addresses) = mem_string(reader->settings->items[i].value);
+	free(path);
+}
+
+static bool add_bcc(const struct reader *reader, const char *name, struct err *err)
+{
+	struct config_bcc *bcc = GROW(reader->server->bccs, reader->server->n_bccs);
+	char *prefix = mem_format("server %s intelligent-bcc %s", reader->server->name, name);
+	char *headers = mem_format("%s header", prefix);
+	const char *sender = settings_value(reader->settings, "%s sender", prefix);
+	bool fine;
+
+	*bcc = (struct config_bcc){.name = mem_string(name), .sender = mem_string(sender != NULL ? sender : "")};
+	add_addresses(reader, prefix, bcc);
+	fine = header_expressions(reader, headers, &bcc->headers, &bcc->n_headers, err);
+	free(headers);
+	free(prefix);
+	return fine;
+}
+
 static bool add_certificate(const struct reader *reader, const char *address, struct err *err)
 {
 	for (size_t i = 0; i < reader->snapshot->n_certificates; i++) {
@@ -316,6 +342,7 @@ static void read_words(const struct reader *reader)
 	server->smime_enabled = flag(reader, "smime enabled");
 	server->refuse_unsigned_sender = strcmp(text(reader, "smime unsigned-sender"), "refuse") == 0;
 	server->refuse_unsignable = strcmp(text(reader, "smime unsignable"), "refuse") == 0;
+	server->log_retention_ms = setting_parse_duration_ms(text(reader, "log retention"));
 	server->queue_lifetime_ms = setting_parse_duration_ms(text(reader, "queue lifetime"));
 	server->delivery_connections = number(reader, "delivery-connections");
 }
@@ -330,7 +357,7 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 	    !each_name(&reader, "user", add_user, err) || !each_name(&reader, "next-hop", add_next_hop, err) ||
 	    !each_value(&reader, "smime certificate", add_certificate, err) ||
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
-	    !read_retry(&reader, err))
+	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
 		return false;
 	if (server->n_next_hops > 0)
 		qsort(server->next_hops, server->n_next_hops, sizeof *server->next_hops, by_priority);

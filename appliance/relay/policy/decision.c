@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "appliance/relay/mime/encoded_word.h"
 #include "appliance/relay/policy/pattern.h"
 
 static bool refuse(struct decision *decision, int code, const char *enhanced, const char *format, ...)
@@ -84,6 +85,15 @@ static bool claims_signature(const struct config_exclusion *exclusion, struct by
 		bytes_starts_nocase(value, "application/x-pkcs7-mime"));
 }
 
+void decision_field_value(struct buf *out, const struct mime_field *field)
+{
+	struct buf unfolded = {0};
+
+	mime_field_unfold(&unfolded, field);
+	encoded_words_decode(out, buf_bytes(&unfolded));
+	buf_clear(&unfolded);
+}
+
 /* *excluded tells; false is a refusal. */
 static bool field_excludes(const struct decision_facts *facts, const struct config_exclusion *exclusion,
 			   const struct mime_field *field, struct decision *decision, bool *excluded)
@@ -92,7 +102,7 @@ static bool field_excludes(const struct decision_facts *facts, const struct conf
 	enum pattern_result result;
 	bool unproven;
 
-	mime_field_unfold(&value, field);
+	decision_field_value(&value, field);
 	result = pattern_match(exclusion->pattern, buf_bytes(&value));
 	unproven = claims_signature(exclusion, buf_bytes(&value)) && facts->presigned == MIME_PRESIGNED_NO;
 	buf_clear(&value);
@@ -242,6 +252,97 @@ static void decide_enabled(const struct decision_facts *facts, struct decision *
 		check_signable(facts, decision);
 }
 
+/* ---- Intelligent BCC ---- */
+
+/* A runaway expression makes no copy: the mail must not suffer for it. */
+static bool header_matches(const struct mime_header *header, const struct config_exclusion *condition, struct decision *decision)
+{
+	bool matches = false;
+
+	for (size_t f = 0; f < header->count && !matches; f++) {
+		struct buf value = {0};
+		enum pattern_result result;
+
+		if (!bytes_equal_nocase(header->fields[f].name, condition->header))
+			continue;
+		decision_field_value(&value, &header->fields[f]);
+		result = pattern_match(condition->pattern, buf_bytes(&value));
+		buf_clear(&value);
+		matches = result == PATTERN_YES;
+		if (result == PATTERN_LIMIT)
+			snprintf(decision->note, sizeof decision->note,
+				 "intelligent-bcc expression \"%s\" takes too long: no copy", condition->text);
+	}
+	return matches;
+}
+
+static bool bcc_matches(const struct mime_header *header, const struct config_bcc *bcc, struct decision *decision)
+{
+	for (size_t i = 0; i < bcc->n_headers; i++)
+		if (!header_matches(header, &bcc->headers[i], decision))
+			return false;
+	return true;
+}
+
+/* Who is a recipient already, or gets a copy by another rule, gets no second one: a copy that comes back to us makes no copy. */
+static bool is_addressed(const struct decision_facts *facts, const struct decision *decision, const char *address)
+{
+	for (size_t i = 0; i < facts->n_recipients; i++)
+		if (strcasecmp(facts->recipients[i], address) == 0)
+			return true;
+	for (size_t i = 0; i < decision->n_copies; i++)
+		if (strcasecmp(decision->copies[i].address, address) == 0)
+			return true;
+	return false;
+}
+
+static void add_copies(const struct decision_facts *facts, const struct config_bcc *bcc, struct decision *decision)
+{
+	for (size_t i = 0; i < bcc->n_addresses; i++) {
+		if (is_addressed(facts, decision, bcc->addresses[i]))
+			continue;
+		decision->copies = mem_resize(decision->copies, decision->n_copies + 1, sizeof *decision->copies);
+		decision->copies[decision->n_copies++] =
+		    (struct decision_copy){bcc->addresses[i], bcc->sender, mem_format("intelligent-bcc %s", bcc->name)};
+	}
+}
+
+static void decide_copies(const struct decision_facts *facts, struct decision *decision)
+{
+	for (size_t i = 0; i < facts->server->n_bccs; i++)
+		if (bcc_matches(facts->header, &facts->server->bccs[i], decision))
+			add_copies(facts, &facts->server->bccs[i], decision);
+}
+
+/* ---- the whole ---- */
+
+static bool check_header(const struct mime_header *header, struct decision *decision)
+{
+	size_t received = 0;
+
+	mime_header_find(header, "Received", &received);
+	if (header->too_large)
+		return refuse(decision, 554, "5.6.0", "The message header is larger than %u bytes", MIME_HEADER_MAX_BYTES);
+	if (header->has_nul)
+		return refuse(decision, 550, "5.6.0", "The message header holds a NUL");
+	if (received > RECEIVED_FIELDS_MAX)
+		return refuse(decision, 554, "5.4.6", "Mail loop: more than %d Received fields", RECEIVED_FIELDS_MAX);
+	return true;
+}
+
+void decision_judge(struct decision_facts *facts, const struct mime_scan *scan, struct decision *decision)
+{
+	facts->header = mime_scan_header(scan);
+	memset(decision, 0, sizeof *decision);
+	decision->refuse_enhanced = "";
+	if (!check_header(facts->header, decision))
+		return;
+	facts->presigned = mime_scan_presigned(scan);
+	facts->verdict = mime_scan_verdict(scan);
+	facts->unsignable_reason = mime_scan_reason(scan);
+	decision_make(facts, decision);
+}
+
 void decision_make(const struct decision_facts *facts, struct decision *decision)
 {
 	memset(decision, 0, sizeof *decision);
@@ -254,6 +355,8 @@ void decision_make(const struct decision_facts *facts, struct decision *decision
 		decide_enabled(facts, decision);
 	else
 		set_all(decision, false, "smime not enabled");
+	if (decision->refuse_code == 0)
+		decide_copies(facts, decision);
 }
 
 void decision_clear(struct decision *decision)
@@ -261,5 +364,8 @@ void decision_clear(struct decision *decision)
 	for (size_t i = 0; i < decision->n_recipients; i++)
 		free(decision->recipients[i].rule);
 	free(decision->recipients);
+	for (size_t i = 0; i < decision->n_copies; i++)
+		free(decision->copies[i].rule);
+	free(decision->copies);
 	memset(decision, 0, sizeof *decision);
 }

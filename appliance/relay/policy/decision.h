@@ -9,6 +9,8 @@
 #include "appliance/relay/mime/presigned.h"
 #include "appliance/relay/policy/config.h"
 
+#define RECEIVED_FIELDS_MAX 100 /* more is a loop (RFC 5321 §6.3): 554 5.4.6 */
+
 struct decision_facts {
 	const struct config_server *server;
 	const struct config_user *user; /* who authenticated, of that server; NULL: nobody */
@@ -28,6 +30,12 @@ struct decision_recipient {
 	char *rule; /* the setting that said so: "smime certificate alice@example.com", "smime exclude recipient ^…$" */
 };
 
+/* A copy by Intelligent BCC: always plain, in an envelope of its own; its failure is not the mail's. */
+struct decision_copy {
+	const char *address, *sender; /* of the configuration */
+	char *rule; /* "intelligent-bcc NAME" */
+};
+
 struct decision {
 	/* A refusal: code 0 is none. Text as it goes to the client, without code and enhanced code. */
 	int refuse_code;
@@ -37,11 +45,22 @@ struct decision {
 	struct decision_recipient *recipients;
 	size_t n_recipients;
 	size_t n_signed;
+	struct decision_copy *copies; /* none when the message is refused */
+	size_t n_copies;
 	char note[ERR_TEXT_MAX]; /* for the log: "" or what an operator should know */
 };
 
 /* The certificate for a From address: exact local part first, else one that differs only in case (noted). Or NULL. */
 const struct certificate *decision_certificate(const struct config_server *server, const char *from_address, bool *inexact);
+
+/* What header settings match against: unfolded, encoded words decoded to UTF-8. Appends. */
+void decision_field_value(struct buf *out, const struct mime_field *field);
+
+/*
+ * The header and what the scan found must suit before anything is decided: too large, NUL, a loop. Then decision_make. The scan
+ * is finished; from and from_address are its mime_header_from.
+ */
+void decision_judge(struct decision_facts *facts, const struct mime_scan *scan, struct decision *decision);
 
 void decision_make(const struct decision_facts *facts, struct decision *decision);
 void decision_clear(struct decision *decision);

@@ -61,3 +61,33 @@ enum pattern_result pattern_match(const struct pattern *pattern, struct bytes su
 		return PATTERN_YES;
 	return result == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_LIMIT;
 }
+
+#define PROBE_RUN 200
+
+/* `aaaa…` and `aaaa…!`, and the same behind the beginning of an address. */
+static enum pattern_result probe_with(const struct pattern *pattern, char c)
+{
+	char subject[PROBE_RUN + 4];
+
+	memset(subject, c, PROBE_RUN);
+	memcpy(subject + PROBE_RUN, "@\x01", 3);
+	for (size_t len = PROBE_RUN; len <= PROBE_RUN + 2; len++)
+		if (pattern_match(pattern, bytes_of(subject, len)) == PATTERN_LIMIT)
+			return PATTERN_LIMIT;
+	return PATTERN_NO;
+}
+
+enum pattern_result pattern_probe(const struct pattern *pattern, const char *expression)
+{
+	static const char always[] = "a0 .-@";
+	bool seen[256] = {false};
+
+	for (size_t i = 0; i < strlen(always) + strlen(expression); i++) {
+		uint8_t c = (uint8_t)(i < strlen(always) ? always[i] : expression[i - strlen(always)]);
+
+		if (!seen[c] && probe_with(pattern, (char)c) == PATTERN_LIMIT)
+			return PATTERN_LIMIT;
+		seen[c] = true;
+	}
+	return PATTERN_NO;
+}

@@ -17,4 +17,10 @@ void pattern_free(struct pattern *pattern);
 enum pattern_result { PATTERN_NO, PATTERN_YES, PATTERN_LIMIT /* ran away: neither */ };
 enum pattern_result pattern_match(const struct pattern *pattern, struct bytes subject);
 
+/*
+ * Tries the expression on runs of each character it names, which is what makes nested repetitions run away: PATTERN_LIMIT when
+ * one did. An expression that passes may still run away on a text that nobody thought of; the match limits hold then.
+ */
+enum pattern_result pattern_probe(const struct pattern *pattern, const char *expression);
+
 #endif

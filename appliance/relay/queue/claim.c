@@ -91,18 +91,50 @@ static struct queue_stored *load_message(struct database *database, uint64_t id,
 	return stored;
 }
 
-/* The items of one message lie close together: look from the last one backwards. */
-static struct queue_stored *find_loaded(const struct queue_claim *claim, uint64_t id)
+/*
+ * The items of one message lie close together: look from the last one backwards. A copy has an envelope of its own (`sender`), so
+ * it never shares one with the message's own recipients.
+ */
+static struct queue_stored *find_loaded(const struct queue_claim *claim, uint64_t id, const char *sender)
 {
-	for (size_t i = claim->count; i > 0; i--)
-		if (claim->items[i - 1].message->id == id)
-			return claim->items[i - 1].message;
+	for (size_t i = claim->count; i > 0; i--) {
+		struct queue_stored *stored = claim->items[i - 1].message;
+
+		if (stored->id == id && stored->copy == (sender != NULL) &&
+		    (sender == NULL || strcmp(stored->sender, sender) == 0))
+			return stored;
+	}
 	return NULL;
+}
+
+static void make_copy(struct queue_stored *stored, const char *sender)
+{
+	stored->copy = true;
+	free(stored->sender);
+	stored->sender = mem_string(sender);
+	free(stored->envelope_id);
+	stored->envelope_id = NULL;
+	stored->ret = QUEUE_RETURN_DEFAULT;
+}
+
+static struct queue_stored *message_of(struct filling *filling, uint64_t message, const char *sender, struct err *err)
+{
+	struct queue_stored *stored = find_loaded(filling->claim, message, sender);
+
+	if (stored != NULL)
+		return stored;
+	stored = load_message(filling->keeper->database, message, err);
+	if (stored == NULL)
+		return NULL;
+	if (sender != NULL)
+		make_copy(stored, sender);
+	filling->bytes += stored->prefix.len + stored->addition.len;
+	return stored;
 }
 
 /* ---- items ---- */
 
-static void read_item(sqlite3_stmt *select, struct queue_item *item)
+static void read_item(sqlite3_stmt *select, struct queue_item *item, char **sender)
 {
 	item->address = row_text(select, 1);
 	item->rendering = (enum queue_rendering)column_id(select, 2);
@@ -110,6 +142,7 @@ static void read_item(sqlite3_stmt *select, struct queue_item *item)
 	item->original = row_text(select, 4);
 	item->notify = (uint32_t)column_id(select, 5);
 	item->attempts = (uint32_t)column_id(select, 6);
+	*sender = row_text(select, 7);
 }
 
 static void clear_item(struct queue_item *item)
@@ -120,7 +153,8 @@ static void clear_item(struct queue_item *item)
 	queue_stored_unref(item->message);
 }
 
-static bool load_recipient(struct database *database, uint64_t id, struct queue_item *item, uint64_t *message, struct err *err)
+static bool load_recipient(struct database *database, uint64_t id, struct queue_item *item, uint64_t *message, char **sender,
+			   struct err *err)
 {
 	sqlite3_stmt *select = database_statement(database, S_LOAD_RECIPIENT);
 	bool row, ok;
@@ -130,7 +164,7 @@ static bool load_recipient(struct database *database, uint64_t id, struct queue_
 	if (ok && row) {
 		*item = (struct queue_item){.recipient = id};
 		*message = column_id(select, 0);
-		read_item(select, item);
+		read_item(select, item, sender);
 	} else if (ok) {
 		ok = err_set(err, ERR_INTEGRITY, "queue.db: recipient %llu is in the index alone", (unsigned long long)id);
 	}
@@ -144,17 +178,15 @@ static bool add_item(struct filling *filling, uint64_t recipient, struct err *er
 	struct queue_item item;
 	struct queue_stored *stored;
 	uint64_t message = 0;
+	char *sender = NULL;
 
-	if (!load_recipient(filling->keeper->database, recipient, &item, &message, err))
+	if (!load_recipient(filling->keeper->database, recipient, &item, &message, &sender, err))
 		return false;
-	stored = find_loaded(claim, message);
+	stored = message_of(filling, message, sender, err);
+	free(sender);
 	if (stored == NULL) {
-		stored = load_message(filling->keeper->database, message, err);
-		if (stored == NULL) {
-			clear_item(&item);
-			return false;
-		}
-		filling->bytes += stored->prefix.len + stored->addition.len;
+		clear_item(&item);
+		return false;
 	}
 	item.message = queue_stored_ref(stored);
 	claim->items[claim->count++] = item;

@@ -29,3 +29,13 @@ void ids_raise(struct ids *ids, uint64_t over)
 	if (ids->last < over)
 		ids->last = over | COUNTER_MASK; /* the next one takes a new millisecond: `over` may be another node's */
 }
+
+uint64_t ids_at(int64_t wall_ms)
+{
+	return wall_ms > EPOCH_MS ? (uint64_t)(wall_ms - EPOCH_MS) << TIME_SHIFT : 0;
+}
+
+int64_t ids_time(uint64_t id)
+{
+	return EPOCH_MS + (int64_t)(id >> TIME_SHIFT);
+}

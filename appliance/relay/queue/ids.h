@@ -17,4 +17,8 @@ struct ids {
 uint64_t ids_next(struct ids *ids, int64_t wall_ms);
 void ids_raise(struct ids *ids, uint64_t over); /* later numbers are greater than `over` */
 
+/* The first number of a millisecond, and the millisecond of a number (wall). */
+uint64_t ids_at(int64_t wall_ms);
+int64_t ids_time(uint64_t id);
+
 #endif

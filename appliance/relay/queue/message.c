@@ -40,10 +40,12 @@ static struct bytes keep_octets(struct block *block, struct bytes octets)
 static size_t block_size(const struct queue_message *message, const struct queue_recipient *recipients, size_t n_recipients)
 {
 	size_t size = text_size(message->server) + text_size(message->sender) + text_size(message->envelope_id) +
-		      text_size(message->message_id) + message->prefix.len + message->addition.len;
+		      text_size(message->message_id) + text_size(message->header_from) + text_size(message->subject) +
+		      text_size(message->sender_ip) + text_size(message->api_data) + message->prefix.len + message->addition.len;
 
 	for (size_t i = 0; i < n_recipients; i++)
-		size += text_size(recipients[i].address) + text_size(recipients[i].rule) + text_size(recipients[i].original);
+		size += text_size(recipients[i].address) + text_size(recipients[i].rule) + text_size(recipients[i].original) +
+			text_size(recipients[i].sender);
 	return size;
 }
 
@@ -53,6 +55,10 @@ static void keep_message(struct block *block, struct queue_message *message)
 	message->sender = keep_text(block, message->sender);
 	message->envelope_id = keep_text(block, message->envelope_id);
 	message->message_id = keep_text(block, message->message_id != NULL ? message->message_id : "");
+	message->header_from = keep_text(block, message->header_from);
+	message->subject = keep_text(block, message->subject);
+	message->sender_ip = keep_text(block, message->sender_ip);
+	message->api_data = keep_text(block, message->api_data);
 	message->prefix = keep_octets(block, message->prefix);
 	message->addition = keep_octets(block, message->addition);
 }
@@ -62,6 +68,7 @@ static void keep_recipient(struct block *block, struct queue_recipient *recipien
 	recipient->address = keep_text(block, recipient->address);
 	recipient->rule = keep_text(block, recipient->rule);
 	recipient->original = keep_text(block, recipient->original);
+	recipient->sender = keep_text(block, recipient->sender);
 }
 
 void message_copy_init(struct message_copy *copy, struct queue *queue, const struct queue_message *message,

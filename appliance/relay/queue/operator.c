@@ -8,7 +8,7 @@
 #define SLICE_ROWS 256 /* of one set in one transaction */
 
 struct set {
-	struct request request;
+	struct sliced_request sliced;
 	struct queue_filter filter;
 	enum queue_action action;
 	uint64_t after, changed; /* as of the last COMMIT */
@@ -135,7 +135,7 @@ static bool read_slice(struct transaction *transaction, const struct set *set, s
 	return ok;
 }
 
-bool set_apply(struct transaction *transaction, struct request *request, struct err *err)
+static bool apply_slice(struct transaction *transaction, struct request *request, struct err *err)
 {
 	struct set *set = (struct set *)request;
 	struct slice slice;
@@ -156,7 +156,7 @@ bool set_apply(struct transaction *transaction, struct request *request, struct 
 	return true;
 }
 
-bool set_advance(struct request *request)
+static bool advance(struct request *request)
 {
 	struct set *set = (struct set *)request;
 
@@ -182,6 +182,6 @@ void queue_set(struct queue *queue, const struct queue_filter *filter, enum queu
 	struct set *set = mem_new(sizeof *set);
 
 	*set = (struct set){.filter = *filter, .action = action, .cb = cb, .arg = arg};
-	set->request.finish = finish_set;
-	queue_submit(queue, REQUEST_SET, &set->request);
+	set->sliced = (struct sliced_request){.request.finish = finish_set, .apply = apply_slice, .advance = advance};
+	queue_submit(queue, REQUEST_SET, &set->sliced.request);
 }

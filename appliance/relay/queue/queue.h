@@ -107,6 +107,7 @@ struct queue_recipient {
 	const char *rule; /* the policy's reason, for the delivery log and explain */
 	const char *original; /* ORCPT as it came: addr-type;xtext (RFC 3461 §4.2), or NULL */
 	uint32_t notify; /* enum queue_notify bits as they came; 0: none was given, which means failure (and delay if we like) */
+	const char *sender; /* of a copy with an envelope of its own ("" null sender); NULL: the message's */
 };
 
 enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8 };
@@ -133,6 +134,11 @@ struct queue_message {
 	struct bytes addition; /* serialised signed rendering (mime/rendering.h); empty when nobody gets it */
 	uint64_t plain_size, signed_size; /* octets on the wire without dot-stuffing; prefix included */
 	const char *message_id; /* Message-ID field, for logs; may be "" */
+	/* For the delivery log; NULL is "" */
+	const char *header_from; /* the address of From */
+	const char *subject;
+	const char *sender_ip;
+	const char *api_data; /* NULL: none */
 };
 
 enum queue_commit_result { QUEUE_STORED, QUEUE_COMMIT_FULL, QUEUE_COMMIT_FAILED, QUEUE_COMMIT_UNKNOWN };
@@ -166,6 +172,7 @@ struct queue_stored {
 	char *server, *sender, *envelope_id, *message_id;
 	enum queue_return ret;
 	bool smtputf8;
+	bool copy; /* an envelope of its own (queue_recipient.sender) */
 	enum queue_body_type body_type;
 	int64_t received, expires;
 	struct buf prefix, addition;
@@ -195,6 +202,7 @@ struct queue_result {
 	enum queue_result_kind kind;
 	int64_t due; /* QUEUE_DEFERRED: wall milliseconds */
 	const char *reply; /* what the next hop said, one line */
+	const char *source_ip; /* our address on the connection, for the delivery log; NULL: none */
 };
 
 /* A message of our own (a bounce) that is stored in the same transaction as the results it reports. Body in memory. */
@@ -245,6 +253,38 @@ void queue_reader_read(struct queue_reader *reader, enum queue_part part, uint64
 typedef void queue_verified_cb(const struct err *err, void *arg);
 void queue_reader_verify(struct queue_reader *reader, queue_verified_cb *cb, void *arg);
 void queue_reader_close(struct queue_reader *reader); /* NULL is fine; allowed while a read is running: no callback follows */
+
+/* ---- The delivery log: what became of each recipient, kept beyond the message. Written with the queue's own transactions. ----
+ */
+
+enum queue_log_status { QUEUE_LOG_QUEUED, QUEUE_LOG_SUCCEEDED, QUEUE_LOG_FAILED, QUEUE_LOG_DEFERRED, QUEUE_LOG_ANY };
+
+/* Addresses are compared without case. */
+struct queue_log_filter {
+	uint64_t message; /* 0: any */
+	const char *server, *sender, *from, *to; /* NULL: any */
+	enum queue_log_status status; /* QUEUE_LOG_ANY: any */
+	int64_t since, until; /* of acceptance, wall ms; until 0: now */
+};
+
+struct queue_log_row {
+	uint64_t message, recipient;
+	int64_t created, updated; /* wall ms */
+	const char *server, *sender, *from, *address, *reason, *rule, *message_id, *subject, *sender_ip, *source_ip;
+	const char *api_data; /* NULL: none */
+	enum queue_log_status status;
+	enum queue_rendering rendering;
+};
+
+/* Newest first, behind the row (message, recipient) of the last page; message 0: from the newest. Texts are never NULL but
+ * api_data. */
+typedef void queue_log_cb(const struct queue_log_row *rows, size_t count, const struct err *err, void *arg);
+void queue_log_list(struct queue *queue, const struct queue_log_filter *filter, uint64_t before_message,
+		    uint64_t before_recipient, size_t limit, queue_log_cb *cb, void *arg);
+
+/* Deletes what was accepted before `before` (wall ms) by this server (NULL: by any), in slices. */
+typedef void queue_pruned_cb(uint64_t messages, const struct err *err, void *arg);
+void queue_log_prune(struct queue *queue, const char *server, int64_t before, queue_pruned_cb *cb, void *arg);
 
 /* ---- For the operator ---- */
 

@@ -8,7 +8,7 @@ struct report {
 	struct request request;
 	uint64_t token;
 	struct queue_result *results;
-	char **replies; /* owned copies that `results` points to */
+	char **texts; /* owned copies that `results` points to: a reply and a source address each */
 	size_t n_results;
 	size_t n_lost;
 	struct message_copy notice;
@@ -82,6 +82,8 @@ static bool apply_result(struct transaction *transaction, struct report *report,
 		report->n_lost++;
 		return true;
 	}
+	if (!log_result(transaction, lease->message, result, err))
+		return false;
 	if (result->kind == QUEUE_DELIVERED || result->kind == QUEUE_PERMANENT)
 		return transaction_delete_recipient(transaction, result->recipient, lease->message, err);
 	return keep_recipient(transaction, result, lease->message, err);
@@ -106,9 +108,11 @@ bool report_apply(struct transaction *transaction, struct request *request, stru
 
 static void report_free(struct report *report)
 {
-	for (size_t i = 0; i < report->n_results; i++)
-		free(report->replies[i]);
-	free(report->replies);
+	for (size_t i = 0; i < report->n_results; i++) {
+		free(report->texts[2 * i]);
+		free(report->texts[2 * i + 1]);
+	}
+	free(report->texts);
 	free(report->results);
 	message_copy_clear(&report->notice);
 	free((void *)(uintptr_t)report->notice_parts[0].data.data);
@@ -128,15 +132,22 @@ static void finish_report(struct queue *queue, struct request *request)
 	report_free(report);
 }
 
+static char *copy_text(const char *text)
+{
+	return text != NULL ? mem_string(text) : NULL;
+}
+
 static void copy_results(struct report *report, const struct queue_result *results, size_t n_results)
 {
 	report->n_results = n_results;
 	report->results = mem_new_array(n_results, sizeof *report->results);
-	report->replies = mem_new_array(n_results, sizeof *report->replies);
+	report->texts = mem_new_array(2 * n_results, sizeof *report->texts);
 	for (size_t i = 0; i < n_results; i++) {
-		report->replies[i] = results[i].reply != NULL ? mem_string(results[i].reply) : NULL;
+		report->texts[2 * i] = copy_text(results[i].reply);
+		report->texts[2 * i + 1] = copy_text(results[i].source_ip);
 		report->results[i] = results[i];
-		report->results[i].reply = report->replies[i];
+		report->results[i].reply = report->texts[2 * i];
+		report->results[i].source_ip = report->texts[2 * i + 1];
 	}
 }
 

@@ -61,6 +61,7 @@ static bool insert_recipient(struct transaction *transaction, const struct messa
 	bind_text(insert, 6, recipient->original);
 	bind_number(insert, 7, recipient->notify);
 	bind_number(insert, 8, copy->due);
+	bind_text(insert, 9, recipient->sender);
 	return database_run(transaction->database, insert, err);
 }
 
@@ -79,6 +80,8 @@ bool transaction_insert_message(struct transaction *transaction, const struct me
 	for (size_t i = 0; i < copy->n_recipients; i++)
 		if (!insert_recipient(transaction, copy, i, err))
 			return false;
+	if (!log_insert(transaction, copy, err))
+		return false;
 	transaction->delta.messages++;
 	transaction->delta.waiting += (int64_t)copy->n_recipients;
 	transaction_note_due(transaction, copy->due);

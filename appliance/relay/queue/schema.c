@@ -46,6 +46,38 @@ static const char *const migrations[] = {
     "CREATE INDEX recipient_aside ON recipient (state) WHERE state <> 0;"
     "CREATE TABLE numbering (highest INTEGER NOT NULL) STRICT;"
     "INSERT INTO numbering (highest) VALUES (0);",
+
+    /*
+     * `sender` of a recipient is that of a copy with an envelope of its own. The delivery log: what is common to a message
+     * once, and a row a recipient that its results change. Ids begin with the time, so both keys are in order of time, and
+     * indices on a text are searched within it. It outlives the message, until it is pruned.
+     */
+    "ALTER TABLE recipient ADD COLUMN sender TEXT;"
+    "CREATE TABLE log_message ("
+    " id INTEGER PRIMARY KEY,"
+    " server TEXT NOT NULL,"
+    " sender TEXT NOT NULL,"
+    " header_from TEXT NOT NULL COLLATE NOCASE,"
+    " message_id TEXT NOT NULL,"
+    " subject TEXT NOT NULL,"
+    " sender_ip TEXT NOT NULL,"
+    " api_data TEXT"
+    ") STRICT;"
+    "CREATE INDEX log_message_server ON log_message (server);"
+    "CREATE INDEX log_message_from ON log_message (header_from);"
+    "CREATE TABLE log_recipient ("
+    " message INTEGER NOT NULL,"
+    " recipient INTEGER NOT NULL,"
+    " address TEXT NOT NULL COLLATE NOCASE,"
+    " rendering INTEGER NOT NULL,"
+    " rule TEXT,"
+    " status INTEGER NOT NULL,"
+    " updated INTEGER NOT NULL,"
+    " reason TEXT,"
+    " source_ip TEXT,"
+    " PRIMARY KEY (message, recipient)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX log_recipient_address ON log_recipient (address);",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))

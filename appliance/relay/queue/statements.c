@@ -1,9 +1,22 @@
 #include "appliance/relay/queue/statements.h"
 
 #define LIST_COLUMNS                                                                                                             \
-	"SELECT r.message, r.id, m.server, m.sender, r.address, r.state, r.reply, m.received, r.due, r.attempts,"                \
-	" CASE r.rendering WHEN 1 THEN m.signed_size ELSE m.plain_size END, r.rendering, r.rule, m.message_id, m.expires"                                                      \
+	"SELECT r.message, r.id, m.server, coalesce(r.sender, m.sender), r.address, r.state, r.reply, m.received, r.due, "       \
+	"r.attempts,"                                                                                                            \
+	" CASE r.rendering WHEN 1 THEN m.signed_size ELSE m.plain_size END, r.rendering, r.rule, m.message_id, m.expires"        \
 	" FROM recipient AS r JOIN message AS m ON m.id = r.message "
+
+/* ?1 ?2 the row to go on behind (newest first), ?3 how many; the others NULL for any. */
+#define LOG_LIST(where)                                                                                                          \
+	"SELECT r.message, r.recipient, m.server, m.sender, m.header_from, r.address, r.status, r.updated, r.reason, "           \
+	"r.rendering,"                                                                                                           \
+	" r.rule, m.message_id, m.subject, m.sender_ip, r.source_ip, m.api_data"                                                 \
+	" FROM log_recipient AS r JOIN log_message AS m ON m.id = r.message"                                                     \
+	" WHERE " where " (r.message, r.recipient) < (?1, ?2)"                                                                   \
+	" AND (?5 IS NULL OR m.server = ?5) AND (?6 IS NULL OR m.sender = ?6 COLLATE NOCASE)"                                    \
+	" AND (?7 IS NULL OR r.status = ?7) AND r.message >= ?8"                                                                 \
+	" AND (?9 IS NULL OR r.address = ?9) AND (?10 IS NULL OR m.header_from = ?10)"                                           \
+	" ORDER BY r.message DESC, r.recipient DESC LIMIT ?3"
 
 /* The state is written as a number where the partial indices of schema.c need to see it. */
 const char *const statement_sql[STATEMENTS] = {
@@ -20,8 +33,8 @@ const char *const statement_sql[STATEMENTS] = {
 	" ON CONFLICT (id) DO NOTHING",
     [S_INSERT_BODY] = "INSERT INTO body (number, data) VALUES (?1, ?2)",
     [S_INSERT_FILE] = "INSERT INTO file (number) VALUES (?1)",
-    [S_INSERT_RECIPIENT] = "INSERT INTO recipient (id, message, address, rendering, rule, original, notify, state, due, attempts)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 0)",
+    [S_INSERT_RECIPIENT] = "INSERT INTO recipient (id, message, address, rendering, rule, original, notify, state, due, attempts,"
+			   " sender) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 0, ?9)",
 
     [S_DELETE_RECIPIENT] = "DELETE FROM recipient WHERE id = ?1",
     [S_DEFER_RECIPIENT] =
@@ -37,7 +50,8 @@ const char *const statement_sql[STATEMENTS] = {
     [S_SLICE_MESSAGE] = "SELECT id, message, state FROM recipient WHERE message = ?3 AND id > ?1 ORDER BY id LIMIT ?2",
 
     [S_SCAN_DUE] = "SELECT id, due FROM recipient WHERE state = 0 AND due >= ?1 ORDER BY due, id",
-    [S_LOAD_RECIPIENT] = "SELECT message, address, rendering, rule, original, notify, attempts FROM recipient WHERE id = ?1",
+    [S_LOAD_RECIPIENT] =
+	"SELECT message, address, rendering, rule, original, notify, attempts, sender FROM recipient WHERE id = ?1",
     [S_LOAD_MESSAGE] = "SELECT server, sender, envelope_id, message_id, return_full, smtputf8, body_type, received, expires,"
 		       " plain_size, signed_size, original_size, encoded_size, prefix, addition FROM message WHERE id = ?1",
 
@@ -58,6 +72,21 @@ const char *const statement_sql[STATEMENTS] = {
     [S_COUNT_MESSAGES] = "SELECT count(*) FROM (SELECT DISTINCT message FROM recipient)",
     [S_COUNT_WAITING] = "SELECT count(*) FROM recipient WHERE state = 0",
     [S_COUNT_HELD] = "SELECT count(*) FROM recipient WHERE state = 1 AND state <> 0",
+
+    [S_LOG_MESSAGE] = "INSERT INTO log_message (id, server, sender, header_from, message_id, subject, sender_ip, api_data)"
+		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
+    [S_LOG_RECIPIENT] = "INSERT INTO log_recipient (message, recipient, address, rendering, rule, status, updated)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
+    [S_LOG_RESULT] = "UPDATE log_recipient SET status = ?3, updated = ?4, reason = ?5, source_ip = coalesce(?6, source_ip)"
+		     " WHERE message = ?1 AND recipient = ?2",
+    [S_LOG_LIST] = LOG_LIST(""),
+    [S_LOG_LIST_ID] = LOG_LIST("r.message = ?4 AND"),
+    [S_LOG_LIST_TO] = LOG_LIST("r.address = ?9 AND"),
+    [S_LOG_LIST_FROM] = LOG_LIST("m.header_from = ?10 AND"),
+    [S_LOG_OLD] = "SELECT id FROM log_message WHERE id < ?1 ORDER BY id LIMIT ?2",
+    [S_LOG_OLD_SERVER] = "SELECT id FROM log_message WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2",
+    [S_LOG_DELETE_MESSAGE] = "DELETE FROM log_message WHERE id = ?1",
+    [S_LOG_DELETE_RECIPIENTS] = "DELETE FROM log_recipient WHERE message = ?1",
 
     [S_PAGE_COUNT] = "PRAGMA page_count",
     [S_FREE_PAGES] = "PRAGMA freelist_count",

@@ -108,6 +108,11 @@ static bool apply_list(struct transaction *transaction, const struct request_lis
 	return true;
 }
 
+bool set_apply(struct transaction *transaction, struct request *request, struct err *err)
+{
+	return ((struct sliced_request *)request)->apply(transaction, request, err);
+}
+
 bool transaction_record_highest(struct transaction *transaction, struct err *err)
 {
 	sqlite3_stmt *record = database_statement(transaction->database, S_RECORD_HIGHEST);
@@ -190,7 +195,7 @@ static void answer_sets(struct request_list *sets, struct request_list *finished
 	struct request *request;
 
 	while ((request = request_list_take(sets)) != NULL)
-		request_list_add(set_advance(request) ? finished : &unfinished, request);
+		request_list_add(((struct sliced_request *)request)->advance(request) ? finished : &unfinished, request);
 	*sets = unfinished;
 }
 

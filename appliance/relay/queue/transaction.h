@@ -30,6 +30,10 @@ bool transaction_delete_recipient(struct transaction *transaction, uint64_t reci
 /* The last change of a transaction: remembers the highest number that it deletes. */
 bool transaction_record_highest(struct transaction *transaction, struct err *err) MUST_USE;
 
+/* log.c: the delivery log's rows of a new message, and what a result makes of one. */
+bool log_insert(struct transaction *transaction, const struct message_copy *copy, struct err *err) MUST_USE;
+bool log_result(struct transaction *transaction, uint64_t message, const struct queue_result *result, struct err *err) MUST_USE;
+
 void transaction_note_due(struct transaction *transaction, int64_t due);
 
 /* The three kinds of requests that change rows. */
@@ -37,7 +41,13 @@ bool commit_apply(struct transaction *transaction, struct request *request, stru
 bool report_apply(struct transaction *transaction, struct request *request, struct err *err) MUST_USE;
 bool set_apply(struct transaction *transaction, struct request *request, struct err *err) MUST_USE;
 
-bool set_advance(struct request *request); /* after COMMIT: false while it waits for its next slice */
+/* What every REQUEST_SET begins with: a change of many rows that goes slice by slice. */
+struct sliced_request {
+	struct request request;
+	bool (*apply)(struct transaction *transaction, struct request *request, struct err *err); /* one slice */
+	bool (*advance)(struct request *request); /* after COMMIT: false while it waits for its next slice */
+};
+
 void commit_set_result(struct request *request, enum queue_commit_result result);
 
 #endif

@@ -17,6 +17,4 @@ struct received_facts {
 /* Appends the whole field with CRLF; nothing in mode none. Abbreviated leaves out the client and the recipient. */
 void received_field(struct buf *out, const struct received_facts *facts);
 
-#define RECEIVED_FIELDS_MAX 100 /* more is a loop (RFC 5321 §6.3): 554 5.4.6 */
-
 #endif

@@ -34,6 +34,7 @@ static void copy_envelope(struct submission *submission, const struct submission
 	submission->sender = mem_string(envelope->sender);
 	submission->envelope_id = copy_text(envelope->envelope_id);
 	submission->client = mem_string(envelope->client);
+	submission->client_ip = copy_text(envelope->client_ip);
 	submission->protocol = mem_string(envelope->protocol);
 	submission->user = copy_text(envelope->user);
 	submission->ret = envelope->ret;
@@ -149,7 +150,7 @@ static void log_stored(const struct submission *submission, const char *id)
 		 LOG_TEXT("sender", submission->sender), LOG_TEXT("client", submission->client),
 		 LOG_TEXT("user", submission->user == NULL ? "" : submission->user),
 		 LOG_NUMBER("size", mime_scan_size(submission->scan)), LOG_NUMBER("recipients", submission->n_recipients),
-		 LOG_NUMBER("signed", decision->n_signed),
+		 LOG_NUMBER("signed", decision->n_signed), LOG_NUMBER("copies", decision->n_copies),
 		 LOG_TEXT("certificate", decision->certificate == NULL ? "" : decision->certificate->address),
 		 LOG_NUMBER("reencoded", mime_scan_verdict(submission->scan) == MIME_REENCODE && decision->n_signed > 0),
 		 LOG_TEXT("note", decision->note));
@@ -178,6 +179,7 @@ void submission_free(struct submission *submission)
 	free(submission->sender);
 	free(submission->envelope_id);
 	free(submission->client);
+	free(submission->client_ip);
 	free(submission->protocol);
 	free(submission->user);
 	free(submission->from_address);

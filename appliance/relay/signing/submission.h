@@ -34,6 +34,7 @@ struct submission_envelope {
 	const char *protocol; /* "ESMTP", "HTTP" */
 	const char *user; /* authenticated user, or NULL */
 	uint64_t expected_size; /* SIZE=, 0 unknown */
+	const char *client_ip; /* for the delivery log; NULL: none */
 };
 
 struct submission_reply {

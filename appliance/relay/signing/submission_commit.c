@@ -10,6 +10,8 @@
 #include "appliance/relay/signing/received.h"
 #include "appliance/relay/signing/submission_private.h"
 
+#define FIELD_LOGGED_MAX_BYTES 998 /* of a Message-ID or Subject, in the rows of the log */
+
 static void on_committed(enum queue_commit_result result, const struct err *err, void *arg)
 {
 	struct submission *submission = arg;
@@ -25,6 +27,23 @@ static void on_committed(enum queue_commit_result result, const struct err *err,
 	else
 		submission_set_failure(submission, 451, "4.3.0", "The message could not be stored");
 	submission_end(submission);
+}
+
+/* Copies are further recipients with an envelope of their own: plain, silent about their fate. */
+static void add_copies(struct submission *submission)
+{
+	const struct decision *decision = &submission->decision;
+	size_t count = submission->n_recipients + decision->n_copies;
+
+	submission->recipients = mem_resize(submission->recipients, count, sizeof *submission->recipients);
+	for (size_t i = 0; i < decision->n_copies; i++)
+		submission->recipients[submission->n_recipients + i] =
+		    (struct queue_recipient){.address = mem_string(decision->copies[i].address),
+					     .rendering = QUEUE_PLAIN,
+					     .rule = decision->copies[i].rule,
+					     .sender = decision->copies[i].sender,
+					     .notify = decision->copies[i].sender[0] == '\0' ? QUEUE_NOTIFY_NEVER : 0};
+	submission->n_recipients = count;
 }
 
 static void apply_decision(struct submission *submission)
@@ -55,15 +74,17 @@ static void trace_field(const struct submission *submission, struct buf *out)
 	received_field(out, facts);
 }
 
-static char *message_id(const struct submission *submission)
+static char *field_text(const struct submission *submission, const char *name)
 {
-	const struct mime_field *field = mime_header_find(mime_scan_header(submission->scan), "Message-ID", NULL);
+	const struct mime_field *field = mime_header_find(mime_scan_header(submission->scan), name, NULL);
 	struct buf value = {0};
 	char *text;
 
 	if (field == NULL)
 		return mem_string("");
-	mime_field_unfold(&value, field);
+	decision_field_value(&value, field);
+	if (value.len > FIELD_LOGGED_MAX_BYTES)
+		value.len = FIELD_LOGGED_MAX_BYTES;
 	text = mem_string(buf_text(&value));
 	buf_clear(&value);
 	return text;
@@ -84,10 +105,12 @@ void submission_commit(struct submission *submission)
 	struct buf prefix = {0}, addition = {0};
 	struct queue_message message;
 	struct queue_body *original = submission->original, *encoded = encoded_body(submission);
-	char *id_field = message_id(submission);
+	char *id_field = field_text(submission, "Message-ID"), *subject = field_text(submission, "Subject");
 
-	apply_decision(submission);
 	trace_field(submission, &prefix);
+	apply_decision(submission);
+	if (submission->decision.n_copies > 0)
+		add_copies(submission);
 	if (submission->decision.n_signed > 0)
 		rendering_encode(&addition, &submission->message);
 	message = (struct queue_message){
@@ -105,6 +128,9 @@ void submission_commit(struct submission *submission)
 	    .plain_size = prefix.len + queue_body_size(original),
 	    .signed_size = submission->decision.n_signed > 0 ? prefix.len + submission->message.size : 0,
 	    .message_id = id_field,
+	    .header_from = submission->from_address,
+	    .subject = subject,
+	    .sender_ip = submission->client_ip,
 	};
 	submission->state = SUBMISSION_COMMITTING;
 	submission->original = submission->encoded = NULL; /* the queue has them now */
@@ -113,4 +139,5 @@ void submission_commit(struct submission *submission)
 	buf_clear(&prefix);
 	buf_clear(&addition);
 	free(id_field);
+	free(subject);
 }

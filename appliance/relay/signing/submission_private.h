@@ -32,7 +32,7 @@ struct submission {
 	/* envelope, copied */
 	struct config *config;
 	const struct config_server *server;
-	char *sender, *envelope_id, *client, *protocol, *user;
+	char *sender, *envelope_id, *client, *client_ip, *protocol, *user;
 	enum queue_return ret;
 	bool smtputf8;
 	enum queue_body_type body_type;

@@ -4,7 +4,6 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
-#include "appliance/relay/signing/received.h"
 #include "appliance/relay/signing/submission_private.h"
 
 #define SIGNING_TIME_NEAR_SECONDS (50 * 60) /* of the Date field: Thunderbird shows a mismatch beyond an hour (design §11) */
@@ -222,41 +221,21 @@ static void sign(struct submission *submission)
 
 /* ---- The decision ---- */
 
-static bool check_header(struct submission *submission)
-{
-	const struct mime_header *header = mime_scan_header(submission->scan);
-	size_t received = 0;
-
-	if (header->too_large)
-		submission_set_failure(submission, 554, "5.6.0", "The message header is larger than %u bytes",
-				       MIME_HEADER_MAX_BYTES);
-	if (header->has_nul)
-		submission_set_failure(submission, 550, "5.6.0", "The message header holds a NUL");
-	mime_header_find(header, "Received", &received);
-	if (received > RECEIVED_FIELDS_MAX)
-		submission_set_failure(submission, 554, "5.4.6", "Mail loop: more than %d Received fields", RECEIVED_FIELDS_MAX);
-	return submission->failure.code == 0;
-}
-
 static void make_decision(struct submission *submission)
 {
 	const char **addresses = mem_new_array(submission->n_recipients, sizeof *addresses);
-	const struct decision_facts facts = {
-	    .server = submission->server,
-	    .user = submission->user == NULL ? NULL : config_find_user(submission->server, submission->user),
-	    .recipients = addresses,
-	    .n_recipients = submission->n_recipients,
-	    .from = submission->from,
-	    .from_address = submission->from_address,
-	    .header = mime_scan_header(submission->scan),
-	    .presigned = mime_scan_presigned(submission->scan),
-	    .verdict = mime_scan_verdict(submission->scan),
-	    .unsignable_reason = mime_scan_reason(submission->scan),
-	    .now = clock_wall_seconds()};
+	struct decision_facts facts = {.server = submission->server,
+				       .user = submission->user == NULL ? NULL
+									: config_find_user(submission->server, submission->user),
+				       .recipients = addresses,
+				       .n_recipients = submission->n_recipients,
+				       .from = submission->from,
+				       .from_address = submission->from_address,
+				       .now = clock_wall_seconds()};
 
 	for (size_t i = 0; i < submission->n_recipients; i++)
 		addresses[i] = submission->recipients[i].address;
-	decision_make(&facts, &submission->decision);
+	decision_judge(&facts, submission->scan, &submission->decision);
 	free(addresses);
 	if (submission->decision.refuse_code != 0)
 		submission_set_failure(submission, submission->decision.refuse_code, submission->decision.refuse_enhanced, "%s",
@@ -267,7 +246,7 @@ void submission_decide(struct submission *submission)
 {
 	if (submission->failure.code == 0 && !submission->header_seen)
 		header_complete(submission); /* a message that ends within its header */
-	if (submission->failure.code == 0 && check_header(submission))
+	if (submission->failure.code == 0)
 		make_decision(submission);
 	if (submission->failure.code != 0)
 		submission_end(submission);

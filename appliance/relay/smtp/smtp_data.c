@@ -31,6 +31,7 @@ void smtp_content_begin(struct smtp_session *session, bool dots)
 	    .envelope_id = transaction->envelope_id,
 	    .ret = transaction->ret,
 	    .client = client,
+	    .client_ip = session->client,
 	    .protocol = smtp_session_protocol(session),
 	    .user = transaction->user,
 	    .expected_size = transaction->declared_size,
