@@ -14,7 +14,7 @@ QUIET   := $(if $(V),,@)
 say      = $(if $(V),,@echo '  $(1)')
 .DEFAULT_GOAL := all
 
-PACKAGES := openssl libevent libevent_pthreads libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp p11-kit-1
+PACKAGES := openssl libevent libevent_pthreads libevent_openssl libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp p11-kit-1 libcares
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_SOURCE=2
@@ -25,6 +25,7 @@ CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitiz
 LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
+LIB_DELIVERY := -levent_openssl -lssl -lcares
 LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 # ---- components: one static library a folder ----
@@ -76,7 +77,7 @@ $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(IN
 $(BUILD)/bin/inkan-relay: $(call object,appliance/relay/main.c) $(call libs,$(RELAY_LIBS))
 	@mkdir -p $(@D)
 	$(call say,LD $@)
-	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) $(LIB_DELIVERY) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
 
 $(BUILD)/bin/inkan-hsm: $(call object,hsm/main.c) $(call libs,$(HSM_LIBS))
 	@mkdir -p $(@D)
@@ -119,7 +120,7 @@ define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(TEST_HELPERS) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
-	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
+	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) $$(LIB_DELIVERY) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
 endef
 $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 

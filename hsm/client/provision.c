@@ -184,3 +184,22 @@ bool provision_test(const struct provision_call *call, const struct worker_certi
 	worker_certificates_encode(&payload, certificates);
 	return run(call, PROVISION_FRAME_TEST, &payload, decode_test, results, err);
 }
+
+static bool decode_sealed(struct msg *msg, void *out, struct err *err)
+{
+	struct bytes sealed = msg_get_bytes(msg);
+
+	if (!msg_end(msg, "sealed secret", err))
+		return false;
+	buf_put_bytes(out, sealed);
+	return true;
+}
+
+bool provision_seal(const struct provision_call *call, struct bytes context, struct bytes secret, struct buf *sealed,
+		    struct err *err)
+{
+	struct buf payload = {0};
+
+	sealed_secret_encode(&payload, &(struct sealed_secret){context, secret});
+	return run(call, PROVISION_FRAME_SEAL, &payload, decode_sealed, sealed, err);
+}

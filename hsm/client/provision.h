@@ -34,4 +34,8 @@ bool provision_delete(const struct provision_call *call, struct bytes key_id, ui
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err) MUST_USE;
 
+/* Seals the password of a next hop for the configuration; appends to *sealed. */
+bool provision_seal(const struct provision_call *call, struct bytes context, struct bytes secret, struct buf *sealed,
+		    struct err *err) MUST_USE;
+
 #endif

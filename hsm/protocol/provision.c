@@ -269,3 +269,17 @@ void test_results_clear(struct test_results *results)
 	free(results->items);
 	*results = (struct test_results){0};
 }
+
+void sealed_secret_encode(struct buf *out, const struct sealed_secret *sealed)
+{
+	buf_reserve(out, sealed->context.len + sealed->secret.len + 8);
+	msg_put_bytes(out, sealed->context);
+	msg_put_bytes(out, sealed->secret);
+}
+
+bool sealed_secret_decode(struct msg *msg, struct sealed_secret *sealed, struct err *err)
+{
+	sealed->context = msg_get_bytes(msg);
+	sealed->secret = msg_get_bytes(msg);
+	return msg_end(msg, "secret", err);
+}

@@ -22,6 +22,8 @@ enum provision_frame {
 	PROVISION_FRAME_TEST = 5, /* struct worker_certificates (worker.h); RESULT: struct test_results */
 	PROVISION_FRAME_REQUEST = 6, /* struct request_task; RESULT: struct request_result */
 	PROVISION_FRAME_INSTALL = 7, /* struct install_task; RESULT: struct import_result with the rung "generate", no password */
+	PROVISION_FRAME_SEAL = 20, /* struct sealed_secret, in clear; RESULT: bytes sealed. Makes the seal key if there is none */
+	PROVISION_FRAME_UNSEAL = 21, /* struct sealed_secret; RESULT: bytes in clear. Next hops' passwords alone */
 	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
 	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line; u8 1: a key may be left */
@@ -138,6 +140,18 @@ struct test_results {
 	struct test_result *items;
 	size_t count;
 };
+
+/* Context of next hops' passwords, the next hop's name behind it: the only secrets that a task gives out again. */
+#define PROVISION_NEXT_HOP_CONTEXT "next-hop "
+
+struct sealed_secret {
+	struct bytes context; /* authenticated with it */
+	struct bytes secret; /* in clear, or sealed */
+};
+
+/* Views into the message. */
+void sealed_secret_encode(struct buf *out, const struct sealed_secret *sealed);
+bool sealed_secret_decode(struct msg *msg, struct sealed_secret *sealed, struct err *err) MUST_USE;
 
 void token_description_encode(struct buf *out, const struct token_description *description);
 bool token_description_decode(struct msg *msg, struct token_description *description, struct err *err) MUST_USE;

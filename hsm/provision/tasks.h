@@ -27,6 +27,8 @@ bool task_request(struct provision *provision, struct msg *msg, struct buf *resu
 bool task_install(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_seal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_unseal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 
 /* `undo` names the key id from now on. ERR_EXISTS: the token holds such a key already, which is not this task's. */
 bool provision_claim(struct provision *provision, struct bytes key_id, struct err *err) MUST_USE;

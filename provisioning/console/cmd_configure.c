@@ -4,6 +4,7 @@
 #include "provisioning/console/commands.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/tree.h"
+#include "provisioning/console/task.h"
 #include "provisioning/store/password.h"
 #include "provisioning/store/words.h"
 
@@ -92,7 +93,7 @@ static void audit_as(struct console *console, const char *verb, const struct set
 	struct buf text = {0};
 
 	buf_printf(&text, "%s %s", verb, words->path);
-	if (words->value != NULL && (words->row == NULL || words->row->type != SETTING_PASSWORD)) {
+	if (words->value != NULL && !setting_is_secret(words->row)) {
 		buf_put_byte(&text, ' ');
 		word_put(&text, words->value);
 	}
@@ -118,6 +119,51 @@ static bool ask_password(struct setting_words *words, struct err *err)
 	words->value = password_hash(secret_text(password), err);
 	secret_free(password);
 	return words->value != NULL;
+}
+
+/* The next hop's name is the last word but one of the path: it cannot be opened for another one. */
+static bool seal(struct console *console, struct setting_words *words, struct bytes password, struct err *err)
+{
+	size_t count;
+	char **path = path_words(words->path, &count);
+	char *context = mem_format(PROVISION_NEXT_HOP_CONTEXT "%s", path[count - 2]);
+	struct buf sealed = {0}, value = {0};
+	struct task task;
+	bool good = task_open(console, &task, err);
+
+	path_words_free(path);
+	if (good) {
+		good = provision_seal(&task.call, bytes_text(context), password, &sealed, err);
+		task_close(&task);
+	}
+	free(context);
+	if (good) {
+		buf_put_text(&value, SETTING_SEALED_SCHEME);
+		for (size_t i = 0; i < sealed.len; i++)
+			buf_printf(&value, "%02x", sealed.data[i]);
+		words->value = mem_string(buf_text(&value));
+	}
+	buf_clear(&value);
+	buf_clear(&sealed);
+	return good || err_prefix(err, "the password cannot be sealed on the token");
+}
+
+/* A password that the relay must know in clear: kept under a key of the token. */
+static bool ask_sealed(struct console *console, struct setting_words *words, struct err *err)
+{
+	struct secret *password = prompt_new_secret("Password at the next hop", err);
+	bool good;
+
+	if (password == NULL)
+		return false;
+	good = seal(console, words, secret_bytes(password), err);
+	secret_free(password);
+	return good;
+}
+
+static bool ask_secret(struct console *console, struct setting_words *words, struct err *err)
+{
+	return words->row->type == SETTING_SEALED ? ask_sealed(console, words, err) : ask_password(words, err);
 }
 
 typedef bool edit_candidate(struct candidate *candidate, const struct setting_words *words, struct err *err);
@@ -157,7 +203,7 @@ bool set_setting(struct console *console, const struct parsed *parsed, struct er
 	if (!read_words(parsed, false, &words, err))
 		return false;
 	audit_as(console, "set", &words);
-	done = (words.row->type != SETTING_PASSWORD || ask_password(&words, err)) && edit(console, &words, apply_set, err);
+	done = (!setting_is_secret(words.row) || ask_secret(console, &words, err)) && edit(console, &words, apply_set, err);
 	setting_words_clear(&words);
 	return done;
 }
@@ -183,7 +229,7 @@ static const char *shown_value(const struct setting *setting)
 {
 	const struct setting_row *row = setting_row_of(setting->path);
 
-	return row != NULL && row->type == SETTING_PASSWORD ? "<hidden>" : setting->value;
+	return setting_is_secret(row) ? "<hidden>" : setting->value;
 }
 
 static void add_line(struct report *report, const char *before, const struct setting *setting)

@@ -40,7 +40,7 @@ static void add_choices(struct state *state, struct bytes choices, struct branch
 
 static bool value_is_typed(const struct setting_row *setting)
 {
-	return setting != NULL && setting->type != SETTING_FLAG && setting->type != SETTING_PASSWORD;
+	return setting != NULL && setting->type != SETTING_FLAG && !setting_is_secret(setting);
 }
 
 /* Adds what the sentence may take next when `form` is left of it. */
@@ -130,8 +130,7 @@ static bool refuse(const struct state *state, const struct line_word *word, stru
 {
 	struct buf list = {0};
 
-	if (state->count == 0 && state->complete && state->sentences->items[state->ended].setting != NULL &&
-	    state->sentences->items[state->ended].setting->type == SETTING_PASSWORD)
+	if (state->count == 0 && state->complete && setting_is_secret(state->sentences->items[state->ended].setting))
 		return err_set(err, ERR_INVALID, "the password is prompted for, never given here");
 	if (state->count == 0)
 		return err_set(err, ERR_INVALID, "nothing more is expected here");

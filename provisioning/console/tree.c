@@ -161,7 +161,7 @@ void tree_put_line(struct buf *out, const struct setting *setting)
 	const struct setting_row *row = setting_row_of(setting->path);
 
 	buf_printf(out, "set %s", setting->path);
-	if (row != NULL && row->type == SETTING_PASSWORD) {
+	if (setting_is_secret(row)) {
 		buf_put_text(out, " <hidden>");
 	} else if (setting->value[0] != '\0') {
 		buf_put_byte(out, ' ');

@@ -16,6 +16,7 @@
 #define HOST_NAME_MAX_BYTES 253 /* RFC 1035 §2.3.4 */
 #define MAIL_ADDRESS_MAX_BYTES 254 /* RFC 5321 §4.5.3.1.3, without the angle brackets */
 #define MAILDIR_SCHEME "maildir:"
+#define SEALED_MAX_BYTES 16384
 #define FILE_SCHEME "file:"
 
 static bool only(const char *value, const char *allowed)
@@ -208,6 +209,37 @@ static bool check_password(const char *value, struct err *err)
 	       err_set(err, ERR_INVALID, "a password is prompted for, never given here");
 }
 
+static bool is_hex(const char *text)
+{
+	return *text != '\0' && strspn(text, "0123456789abcdef") == strlen(text);
+}
+
+static bool check_sealed(const char *value, struct err *err)
+{
+	size_t scheme = sizeof SETTING_SEALED_SCHEME - 1;
+
+	return (strncmp(value, SETTING_SEALED_SCHEME, scheme) == 0 && is_hex(value + scheme) && strlen(value) % 2 == scheme % 2 &&
+		strlen(value) <= SEALED_MAX_BYTES) ||
+	       err_set(err, ERR_INVALID, "a password is prompted for, never given here");
+}
+
+static bool check_name_server(const char *value, struct err *err)
+{
+	size_t len = strlen(value);
+
+	if (is_ip_address(value, len, AF_INET) || is_ip_address(value, len, AF_INET6) || check_address_port(value, NULL))
+		return true;
+	return err_set(err, ERR_INVALID, "\"%s\" is not ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT", value);
+}
+
+static bool check_tls_pin(const char *value, struct err *err)
+{
+	size_t scheme = sizeof SETTING_TLS_PIN_SCHEME - 1;
+
+	return (strncmp(value, SETTING_TLS_PIN_SCHEME, scheme) == 0 && is_hex(value + scheme) && strlen(value) == scheme + 64) ||
+	       err_set(err, ERR_INVALID, "\"%s\" is not sha256: and 64 hexadecimal digits (lower case)", value);
+}
+
 static bool check_number(const char *value, struct err *err)
 {
 	if (*value == '\0' || strspn(value, "0123456789") != strlen(value) || strlen(value) > 18)
@@ -253,6 +285,9 @@ static const struct {
     [SETTING_NAME] = {"name", check_name},
     [SETTING_PIN_SOURCE] = {"operator or file:PATH", check_pin_source},
     [SETTING_PASSWORD] = {"prompted for", check_password},
+    [SETTING_SEALED] = {"prompted for", check_sealed},
+    [SETTING_NAME_SERVER] = {"ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT", check_name_server},
+    [SETTING_TLS_PIN] = {"sha256:HEX", check_tls_pin},
 };
 
 bool setting_type_check(enum setting_type type, const char *value, struct err *err)

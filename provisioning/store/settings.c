@@ -16,6 +16,7 @@
 
 const struct setting_row setting_rows[] = {
     {"system host-name", SETTING_HOST_NAME, .help = "Name in greetings and Received (default: its own)"},
+    {"system name-server", SETTING_NAME_SERVER, .repeatable = true, .help = "DNS server (default: those of /etc/resolv.conf)"},
 
     {"hsm module", SETTING_PATH, .help = "PKCS#11 module of the HSM's vendor"},
     {"hsm token", SETTING_TEXT, .help = "Label of the token"},
@@ -68,6 +69,24 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> next-hop <host:next-hop>", SETTING_FLAG, .help = "Where mail is delivered to"},
     {"server <server:name> next-hop <host:next-hop> priority", SETTING_NUMBER, .least = 0, .most = 65535, .fallback = "10",
      .help = "Lower is tried first"},
+    {"server <server:name> next-hop <host:next-hop> weight", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "10",
+     .help = "Share among next hops of the same priority"},
+    {"server <server:name> next-hop <host:next-hop> tls", SETTING_WORD, .choices = "none|may|require|implicit", .fallback = "may",
+     .help = "TLS: never, if it can, verified, from the start"},
+    {"server <server:name> next-hop <host:next-hop> tls-ca-file", SETTING_PATH,
+     .help = "CAs to verify it with (default: the system's)"},
+    {"server <server:name> next-hop <host:next-hop> tls-pin", SETTING_TLS_PIN, .repeatable = true,
+     .help = "Certificate or public key that it must show"},
+    {"server <server:name> next-hop <host:next-hop> tls-name", SETTING_HOST_NAME,
+     .help = "Name in its certificate (default: the host)"},
+    {"server <server:name> next-hop <host:next-hop> user", SETTING_TEXT, .help = "Log in there with this name (SMTP AUTH)"},
+    {"server <server:name> next-hop <host:next-hop> password", SETTING_SEALED, .help = "Password to log in there with"},
+    {"server <server:name> next-hop <host:next-hop> auth-without-tls", SETTING_FLAG,
+     .help = "Log in although the next hop is not verified by TLS"},
+    {"server <server:name> mx-tls", SETTING_WORD, .choices = "none|may|require", .fallback = "may",
+     .help = "TLS to mail exchangers, where there is no next-hop"},
+    {"server <server:name> mx-port", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "25",
+     .help = "Port of mail exchangers, where there is no next-hop"},
     {"server <server:name> delivery-connections", SETTING_NUMBER, .least = 1, .most = 1000, .fallback = "20",
      .help = "Connections at once to a next hop"},
 
@@ -96,9 +115,16 @@ const struct setting_row setting_rows[] = {
      .help = "How long delivery is tried before mail is bounced"},
     {"server <server:name> queue retry", SETTING_DURATIONS, .least = 1, .most = DAY, .fallback = "1m,5m,15m,1h",
      .help = "Waits between attempts; the last one repeats"},
+    {"server <server:name> queue delay-warning", SETTING_DURATION, .least = 1, .most = 30 * DAY,
+     .help = "Warn the sender of mail that waits so long"},
 };
 
 const size_t n_setting_rows = sizeof setting_rows / sizeof *setting_rows;
+
+bool setting_is_secret(const struct setting_row *row)
+{
+	return row != NULL && (row->type == SETTING_PASSWORD || row->type == SETTING_SEALED);
+}
 
 static bool form_matches(const char *form, char **words, size_t n_words)
 {

@@ -26,8 +26,14 @@ enum setting_type {
 	SETTING_PATH, /* absolute file or directory name */
 	SETTING_NAME, /* letters, digits, - _ . : a server's or user's name */
 	SETTING_PIN_SOURCE, /* operator, or file:PATH */
-	SETTING_PASSWORD /* stored as a crypt(5) hash (password.h); prompted for and never shown */
+	SETTING_PASSWORD, /* stored as a crypt(5) hash (password.h); prompted for and never shown */
+	SETTING_SEALED, /* a secret sealed under a key of the token, "sealed:HEX"; prompted for and never shown */
+	SETTING_NAME_SERVER, /* ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT (port 53 by default) */
+	SETTING_TLS_PIN /* "sha256:" and 64 hexadecimal digits */
 };
+
+#define SETTING_SEALED_SCHEME "sealed:"
+#define SETTING_TLS_PIN_SCHEME "sha256:"
 
 struct setting_row {
 	/* A form (form.h): words of the path; one in angle brackets is a key: "server <server:name> smtp listen <address-port>".
@@ -43,6 +49,9 @@ struct setting_row {
 
 extern const struct setting_row setting_rows[];
 extern const size_t n_setting_rows;
+
+/* Is the value prompted for and never shown? NULL: no. */
+bool setting_is_secret(const struct setting_row *row);
 
 /* The row of a concrete path, or NULL. */
 const struct setting_row *setting_row_of(const char *path);

@@ -82,15 +82,39 @@ static bool rule_signing_needs_token(const struct settings *settings, const char
 	return true;
 }
 
-static bool rule_delivers_somewhere(const struct settings *settings, const char *server, struct err *err)
+/* A password must not go to whoever answers there. */
+static bool check_login(const struct settings *settings, const char *hop, struct err *err)
 {
-	size_t n_listens, n_next_hops;
+	const char *user = settings_value(settings, "%s user", hop), *password = settings_value(settings, "%s password", hop);
+	const char *tls = setting_effective(settings, "%s tls", hop);
 
-	path_words_free(settings_names(settings, &n_listens, "server %s smtp listen", server));
-	path_words_free(settings_names(settings, &n_next_hops, "server %s next-hop", server));
-	if (n_listens > 0 && n_next_hops == 0)
-		return err_set(err, ERR_INVALID, "server %s: accepts mail but has no next-hop to deliver it to", server);
+	if (user == NULL && password == NULL)
+		return true;
+	if (user == NULL || password == NULL)
+		return err_set(err, ERR_INVALID, "%s: user and password go together, the %s is missing", hop,
+			       user == NULL ? "user" : "password");
+	if (settings_value(settings, "%s auth-without-tls", hop) == NULL && strcmp(tls, "require") != 0 &&
+	    strcmp(tls, "implicit") != 0)
+		return err_set(err, ERR_INVALID, "%s user: needs tls require or implicit, or auth-without-tls", hop);
 	return true;
+}
+
+static bool rule_logs_in_safely(const struct settings *settings, const char *server, struct err *err)
+{
+	size_t n_hops;
+	char **hops = settings_names(settings, &n_hops, "server %s next-hop", server);
+	bool valid = true;
+
+	for (size_t i = 0; valid && i < n_hops; i++) {
+		struct buf path = {0};
+
+		buf_printf(&path, "server %s next-hop", server);
+		path_append(&path, hops[i]);
+		valid = check_login(settings, buf_text(&path), err);
+		buf_clear(&path);
+	}
+	path_words_free(hops);
+	return valid;
 }
 
 static bool rule_somebody_can_authenticate(const struct settings *settings, const char *server, struct err *err)
@@ -142,7 +166,7 @@ static bool rule_copies_go_somewhere(const struct settings *settings, const char
 
 static bool (*const setting_rules[])(const struct settings *settings, const char *server, struct err *err) = {
     rule_signing_needs_token,
-    rule_delivers_somewhere,
+    rule_logs_in_safely,
     rule_somebody_can_authenticate,
     rule_copies_go_somewhere,
 };

@@ -174,6 +174,8 @@ static void every_setting_can_be_typed(void)
 	    [SETTING_PATH] = "/x",
 	    [SETTING_NAME] = "n",
 	    [SETTING_PIN_SOURCE] = "operator",
+	    [SETTING_NAME_SERVER] = "192.0.2.53",
+	    [SETTING_TLS_PIN] = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 	};
 	struct sentences sentences = settings_sentences(false);
 
@@ -190,7 +192,7 @@ static void every_setting_can_be_typed(void)
 				   word.typed ? values[word.type] : (const char *)word.text.data);
 		if (row->type == SETTING_WORD)
 			buf_printf(&text, " %.*s", (int)strcspn(row->choices, "|"), row->choices);
-		else if (row->type != SETTING_FLAG && row->type != SETTING_PASSWORD)
+		else if (row->type != SETTING_FLAG && !setting_is_secret(row))
 			buf_printf(&text, " %s", values[row->type]);
 		if (CHECK_OK(parse(&sentences, buf_text(&text), &canonical, &at, &n_typed), &err))
 			CHECK_TEXT(buf_text(&canonical), buf_text(&text));

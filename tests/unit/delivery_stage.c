@@ -110,7 +110,7 @@ void stage_open(struct stage *stage)
 {
 	struct err err;
 
-	log_open("test", LOG_FORMAT_TEXT, LOG_ERROR);
+	log_open("test", LOG_FORMAT_TEXT, LOG_DEBUG);
 	*stage = (struct stage){.timeouts = short_timeouts, .directory = test_directory(), .base = event_base_new()};
 	stage->snapshot = snapshot_new();
 	stage->pool = pool_new(stage->base, 2, &err);

@@ -228,20 +228,43 @@ static void hops_are_used_by_priority_and_left_alone_when_down(void)
 	struct hops hops;
 
 	hops_init(&hops, next_hops, 2);
-	CHECK_TEXT(hops_usable(&hops, 1000)->host, "first.example");
-	CHECK(hop_failed(&hops.items[0], 1000));
-	CHECK(!hop_failed(&hops.items[0], 1001)); /* two lanes that fail together count once */
-	CHECK_TEXT(hops_usable(&hops, 1001)->host, "second.example");
-	CHECK(hop_failed(&hops.items[1], 1500));
-	CHECK(hops_usable(&hops, 2999) == NULL);
+	CHECK_TEXT(hops_usable(&hops, 1000, 0)->settings.host, "first.example");
+	CHECK(hop_failed(hops.items[0], 1000));
+	CHECK(!hop_failed(hops.items[0], 1001)); /* two lanes that fail together count once */
+	CHECK_TEXT(hops_usable(&hops, 1001, 0)->settings.host, "second.example");
+	CHECK(hop_failed(hops.items[1], 1500));
+	CHECK(hops_usable(&hops, 2999, 0) == NULL);
 	CHECK_INT(hops_next_try(&hops), 3000);
-	CHECK_TEXT(hops_usable(&hops, 3000)->host, "first.example");
-	hop_reached(&hops.items[0]); /* greeted, then lost again: the back-off goes on growing */
-	CHECK(hop_failed(&hops.items[0], 3000));
-	CHECK_INT(hops.items[0].down_until, 7000);
-	hop_answered(&hops.items[0]);
-	CHECK(hop_failed(&hops.items[0], 8000));
-	CHECK_INT(hops.items[0].down_until, 10000);
+	CHECK_TEXT(hops_usable(&hops, 3000, 0)->settings.host, "first.example");
+	hop_reached(hops.items[0]); /* greeted, then lost again: the back-off goes on growing */
+	CHECK(hop_failed(hops.items[0], 3000));
+	CHECK_INT(hops.items[0]->down_until, 7000);
+	hop_answered(hops.items[0]);
+	CHECK(hop_failed(hops.items[0], 8000));
+	CHECK_INT(hops.items[0]->down_until, 10000);
+	hops_clear(&hops);
+}
+
+static void equal_priorities_share_by_weight(void)
+{
+	char a[] = "a", b[] = "b", spare[] = "spare";
+	const struct config_next_hop next_hops[] = {{.host = spare, .port = 25, .priority = 9, .weight = 100},
+						    {.host = a, .port = 25, .priority = 1, .weight = 30},
+						    {.host = b, .port = 25, .priority = 1, .weight = 10}};
+	unsigned chosen_a = 0, chosen_b = 0;
+	struct hops hops;
+
+	hops_init(&hops, next_hops, 3);
+	for (uint32_t i = 0; i < 400; i++) {
+		const char *host = hops_usable(&hops, 0, i)->settings.host;
+
+		chosen_a += *host == 'a';
+		chosen_b += *host == 'b';
+	}
+	CHECK_INT(chosen_a, 300);
+	CHECK_INT(chosen_b, 100);
+	CHECK(hop_failed(hops.items[0], 0) && hop_failed(hops.items[1], 0));
+	CHECK_TEXT(hops_usable(&hops, 1, 7)->settings.host, "spare");
 	hops_clear(&hops);
 }
 
@@ -256,5 +279,6 @@ int main(void)
 	TEST(schedules_the_next_try);
 	TEST(backs_off_up_to_a_limit);
 	TEST(hops_are_used_by_priority_and_left_alone_when_down);
+	TEST(equal_priorities_share_by_weight);
 	return test_finish();
 }

@@ -15,9 +15,11 @@
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/delivery_private.h"
 #include "appliance/relay/delivery/maildir.h"
+#include "appliance/relay/delivery/passwords.h"
 #include "appliance/relay/delivery/reporter.h"
 #include "appliance/relay/delivery/resolver.h"
 #include "appliance/relay/delivery/routes.h"
+#include "appliance/relay/delivery/tls_client.h"
 
 #define CLAIM_RECIPIENTS 256 /* in one claim */
 #define HAND_LOW_RECIPIENTS 512 /* below it the next claim is made */
@@ -39,6 +41,7 @@ struct delivery {
 	struct config *config;
 	char *helo;
 	struct destination_context context;
+	struct passwords passwords;
 	struct reporter *reporter;
 	struct routes routes;
 	struct claim_request *claiming; /* NULL: no claim is under way */
@@ -322,11 +325,25 @@ void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stoppe
 
 /* ---- The engine itself ---- */
 
+/* TLS that cannot be set up, such as with a CA file that the relay may not read, is told at commit. */
+static bool check_tls(const struct config_next_hop *hop, struct err *err)
+{
+	struct tls_client *tls;
+
+	if (hop->host == NULL || hop->tls == CONFIG_TLS_NONE)
+		return true;
+	tls = tls_client_new(hop, err);
+	tls_client_free(tls);
+	return tls != NULL || err_prefix(err, "%s", hop->name);
+}
+
 static bool check_server(const struct config_server *server, struct err *err)
 {
 	for (size_t i = 0; i < server->n_next_hops; i++) {
 		const char *maildir = server->next_hops[i].maildir;
 
+		if (!check_tls(&server->next_hops[i], err))
+			return false;
 		if (maildir == NULL)
 			continue;
 		if (server->n_next_hops > 1)
@@ -356,6 +373,7 @@ struct delivery *delivery_new(struct event_base *base, struct queue *queue, stru
 							 .queue = queue,
 							 .pool = pool,
 							 .resolver = resolver_new(base),
+							 .passwords = &delivery->passwords,
 							 .timeouts = &smtp_timeouts_default,
 							 .settled = on_settled,
 							 .recovered = retry_waiting,
@@ -392,6 +410,16 @@ void delivery_configure(struct delivery *delivery, struct config *config)
 	delivery_wake(delivery);
 }
 
+void delivery_set_password(struct delivery *delivery, const char *sealed, struct secret *password)
+{
+	passwords_put(&delivery->passwords, sealed, password);
+	if (delivery->config == NULL)
+		return;
+	routes_forget_failures(&delivery->routes);
+	if (routes_have_deferred(&delivery->routes))
+		retry_waiting(delivery);
+}
+
 struct delivery_state delivery_state(const struct delivery *delivery)
 {
 	struct delivery_state state = {0};
@@ -414,6 +442,7 @@ void delivery_free(struct delivery *delivery)
 	event_free(delivery->crowded);
 	event_free(delivery->stop);
 	config_unref(delivery->config);
+	passwords_clear(&delivery->passwords);
 	free(delivery->helo);
 	free(delivery);
 }

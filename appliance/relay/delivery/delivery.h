@@ -11,6 +11,7 @@
 
 struct delivery;
 struct pool;
+struct secret;
 
 /*
  * Can this configuration be delivered with? A maildir next hop stands alone, its directories can be made and written (they are
@@ -23,6 +24,9 @@ struct delivery *delivery_new(struct event_base *base, struct queue *queue, stru
 /* The applied configuration; running transactions finish on the one they began with. References it. */
 void delivery_configure(struct delivery *delivery, struct config *config);
 
+/* A next hop's password in clear (passwords.h); takes it. What waited for it is tried. */
+void delivery_set_password(struct delivery *delivery, const char *sealed, struct secret *password);
+
 void delivery_wake(struct delivery *delivery); /* the queue's due event */
 
 /* Stops claiming, lets running transactions end until `deadline_ms` (monotonic), then calls `stopped` from the loop, once. */
@@ -30,9 +34,6 @@ void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stoppe
 
 /* Drops what still runs: it will be delivered again. Not from one of its own callbacks but `stopped`; NULL is fine. */
 void delivery_free(struct delivery *delivery);
-
-/* Commit check: the maildirs of every server can be made and written. Changes nothing else. */
-bool delivery_check(const struct config *config, struct err *err) MUST_USE;
 
 struct delivery_state {
 	uint64_t delivered_total, deferred_total, failed_total; /* recipients; damaged ones count as failed */

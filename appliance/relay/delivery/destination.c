@@ -8,6 +8,7 @@
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/hops.h"
 #include "appliance/relay/delivery/maildir_writer.h"
+#include "appliance/relay/delivery/passwords.h"
 
 enum lane_state { LANE_OPENING, LANE_IDLE, LANE_BUSY, LANE_ENDING };
 
@@ -82,6 +83,7 @@ static void lane_free(struct lane *lane)
 		link = &(*link)->next;
 	*link = lane->next;
 	smtp_client_free(lane->client);
+	hop_unref(lane->hop);
 	maildir_writer_free(lane->writer);
 	free(lane);
 }
@@ -140,7 +142,7 @@ static void defer_down(struct destination *destination, struct group *group)
 /* Nothing can be sent now, and no lane is there that might tell otherwise. */
 static bool is_down(const struct destination *destination)
 {
-	return destination->maildir == NULL && hops_usable(&destination->hops, clock_monotonic_ms()) == NULL &&
+	return destination->maildir == NULL && hops_usable(&destination->hops, clock_monotonic_ms(), arc4random()) == NULL &&
 	       count_lanes(destination, LANE_OPENING, NULL) + count_lanes(destination, LANE_BUSY, NULL) +
 		       count_lanes(destination, LANE_IDLE, NULL) ==
 		   0;
@@ -163,7 +165,7 @@ static void fail_hop(struct destination *destination, struct hop *hop, const str
 	destination->down_reason = mem_string(why->text);
 	destination->window = 1;
 	if (hop_failed(hop, now))
-		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->host), LOG_NUMBER("port", hop->port),
+		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->settings.host), LOG_NUMBER("port", hop->settings.port),
 			    LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
 			    LOG_NUMBER("again_in_ms", hop->down_until - now));
 }
@@ -182,7 +184,7 @@ static void take_reached(struct destination *destination, struct hop *hop)
 	if (destination->lossy)
 		return;
 	if (hop->down_until > 0)
-		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->host), LOG_NUMBER("port", hop->port));
+		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->settings.host), LOG_NUMBER("port", hop->settings.port));
 	hop_reached(hop);
 	if (destination->window < DESTINATION_WINDOW_FIRST)
 		destination->window = DESTINATION_WINDOW_FIRST;
@@ -247,7 +249,7 @@ static void on_closed(const struct smtp_client_closed *closed, void *arg)
 	struct lane *lane = arg;
 	struct destination *destination = lane->destination;
 	struct smtp_client_closed how = *closed;
-	struct hop *hop = lane->hop;
+	struct hop *hop = hop_ref(lane->hop);
 
 	lane_free(lane);
 	if (how.unsent != NULL)
@@ -256,6 +258,7 @@ static void on_closed(const struct smtp_client_closed *closed, void *arg)
 		take_refusal(destination, hop, &how.why);
 	else if (!destination->stopping && !how.polite && how.unsent == NULL)
 		take_loss(destination, hop, &how.why);
+	hop_unref(hop);
 	pump(destination);
 	destination->context->freed_lane(destination->context->arg);
 }
@@ -270,13 +273,14 @@ static void open_client(struct destination *destination, struct hop *hop)
 						      .resolver = context->resolver,
 						      .queue = context->queue,
 						      .timeouts = context->timeouts,
-						      .host = hop->host,
-						      .port = hop->port,
+						      .hop = &hop->settings,
+						      .tls = hop->tls,
+						      .passwords = context->passwords,
 						      .helo = context->helo,
 						      .events = &client_events,
 						      .arg = lane};
 
-	lane->hop = hop;
+	lane->hop = hop_ref(hop);
 	lane->client = smtp_client_new(&settings);
 }
 
@@ -305,18 +309,35 @@ static void open_writer(struct destination *destination)
 
 /* ---- The work ---- */
 
+/* What must be there before it is worth a connection. */
+static bool prepare(const struct destination *destination, struct hop *hop, struct err *err)
+{
+	const struct config_next_hop *settings = &hop->settings;
+
+	if (settings->user != NULL && passwords_find(destination->context->passwords, settings->sealed_password) == NULL)
+		return err_set(err, ERR_DENIED, "%s: the password of %s is locked: hsm login", settings->name, settings->user);
+	if (!hop_prepare_tls(hop, err))
+		return err_prefix(err, "%s", settings->name);
+	return true;
+}
+
 static bool open_lane(struct destination *destination)
 {
 	struct hop *hop;
+	struct err err;
 
 	if (destination->maildir != NULL) {
 		open_writer(destination);
 		return true;
 	}
-	hop = hops_usable(&destination->hops, clock_monotonic_ms());
-	if (hop != NULL)
-		open_client(destination, hop);
-	return hop != NULL;
+	while ((hop = hops_usable(&destination->hops, clock_monotonic_ms(), arc4random())) != NULL) {
+		if (prepare(destination, hop, &err)) {
+			open_client(destination, hop);
+			return true;
+		}
+		fail_hop(destination, hop, &err);
+	}
+	return false;
 }
 
 static void fill_idle_lanes(struct destination *destination)
@@ -394,8 +415,7 @@ bool destination_serves(const struct destination *destination, const struct conf
 	if (destination->hops.count != server->n_next_hops)
 		return false;
 	for (size_t i = 0; i < server->n_next_hops; i++) {
-		if (destination->hops.items[i].port != server->next_hops[i].port ||
-		    strcmp(destination->hops.items[i].host, server->next_hops[i].host) != 0)
+		if (!config_next_hop_equal(&destination->hops.items[i]->settings, &server->next_hops[i]))
 			return false;
 	}
 	return true;

@@ -28,6 +28,7 @@ struct destination_context {
 	struct queue *queue;
 	struct pool *pool;
 	struct resolver *resolver;
+	const struct passwords *passwords;
 	const struct smtp_timeouts *timeouts;
 	const char *helo; /* may change between connections */
 	void (*settled)(struct group *group, void *arg); /* takes a group whose recipients are all settled */

@@ -104,6 +104,12 @@ bool routes_have_deferred(const struct routes *routes)
 	return deferred;
 }
 
+void routes_forget_failures(struct routes *routes)
+{
+	for (size_t i = 0; i < routes->count; i++)
+		destination_forget_failures(routes->items[i]->destination);
+}
+
 bool routes_are_busy(const struct routes *routes)
 {
 	bool busy = false;

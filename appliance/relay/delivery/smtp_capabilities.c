@@ -18,6 +18,8 @@ static const struct keyword keywords[] = {
     KEYWORD("8BITMIME", eight_bit),
     KEYWORD("SMTPUTF8", smtputf8),
     KEYWORD("ENHANCEDSTATUSCODES", enhanced_status),
+    KEYWORD("STARTTLS", starttls),
+    KEYWORD("DSN", dsn),
 };
 
 /* Decimal digits and nothing else; an unreadable or absurd number is no limit. */
@@ -33,6 +35,20 @@ static uint64_t parse_size(struct bytes text)
 	return size;
 }
 
+/* "PLAIN LOGIN": the words behind AUTH. */
+static void parse_mechanisms(struct bytes rest, struct smtp_capabilities *capabilities)
+{
+	while (rest.len > 0) {
+		const uint8_t *blank = memchr(rest.data, ' ', rest.len);
+		size_t len = blank == NULL ? rest.len : (size_t)(blank - rest.data);
+		struct bytes word = bytes_slice(rest, 0, len);
+
+		capabilities->auth_plain |= bytes_equal_nocase(word, "PLAIN");
+		capabilities->auth_login |= bytes_equal_nocase(word, "LOGIN");
+		rest = bytes_slice(rest, len + 1, rest.len);
+	}
+}
+
 static void parse_line(struct bytes line, struct smtp_capabilities *capabilities)
 {
 	const uint8_t *blank = line.len > 0 ? memchr(line.data, ' ', line.len) : NULL;
@@ -45,6 +61,8 @@ static void parse_line(struct bytes line, struct smtp_capabilities *capabilities
 	}
 	if (bytes_equal_nocase(word, "SIZE"))
 		capabilities->size_max = parse_size(bytes_trim(bytes_slice(line, word_len, line.len)));
+	if (bytes_equal_nocase(word, "AUTH"))
+		parse_mechanisms(bytes_trim(bytes_slice(line, word_len, line.len)), capabilities);
 }
 
 void smtp_capabilities_parse(const struct smtp_reply *reply, struct smtp_capabilities *capabilities)

@@ -11,6 +11,9 @@ struct smtp_capabilities {
 	bool eight_bit; /* 8BITMIME, RFC 6152 */
 	bool smtputf8; /* RFC 6531 */
 	bool enhanced_status; /* RFC 2034 */
+	bool starttls; /* RFC 3207 */
+	bool dsn; /* RFC 3461 */
+	bool auth_plain, auth_login; /* RFC 4954 */
 };
 
 /* Of a 250 reply to EHLO. Unknown keywords are passed over. */

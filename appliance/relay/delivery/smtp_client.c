@@ -1,5 +1,6 @@
 #include "appliance/relay/delivery/smtp_client_private.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -31,12 +32,13 @@ const struct smtp_timeouts smtp_timeouts_default = {
 };
 
 static void close_connection(struct smtp_client *client);
+static void connect_next(struct smtp_client *client);
 
 /* ---- States ---- */
 
 typedef bool reply_handler(struct smtp_client *client, const struct smtp_reply *reply);
 
-static reply_handler on_greeting, on_ehlo, on_helo, on_idle_reply, on_quit_reply;
+static reply_handler on_idle_reply, on_quit_reply;
 
 /* What each state waits for, how long, and who takes the reply. */
 struct state {
@@ -52,9 +54,14 @@ struct state {
 
 static const struct state states[] = {
     [CLIENT_CONNECTING] = STATE("a connection", connect, NULL),
-    [CLIENT_GREETING] = STATE("the greeting", greeting, on_greeting),
-    [CLIENT_EHLO] = STATE("the reply to EHLO", hello, on_ehlo),
-    [CLIENT_HELO] = STATE("the reply to HELO", hello, on_helo),
+    [CLIENT_GREETING] = STATE("the greeting", greeting, smtp_hello_greeting),
+    [CLIENT_EHLO] = STATE("the reply to EHLO", hello, smtp_hello_ehlo),
+    [CLIENT_STARTTLS] = STATE("the reply to STARTTLS", hello, smtp_hello_starttls),
+    [CLIENT_TLS] = STATE("the TLS handshake", connect, NULL),
+    [CLIENT_HELO] = STATE("the reply to HELO", hello, smtp_hello_helo),
+    [CLIENT_AUTH] = STATE("the reply to AUTH", hello, smtp_hello_auth),
+    [CLIENT_AUTH_USER] = STATE("the reply to AUTH", hello, smtp_hello_auth_user),
+    [CLIENT_AUTH_PASSWORD] = STATE("the reply to AUTH", hello, smtp_hello_auth_password),
     [CLIENT_IDLE] = STATE("more mail", idle, on_idle_reply),
     [CLIENT_PREPARING] = STATE("our own message store", prepare, on_idle_reply),
     [CLIENT_ENVELOPE] = STATE("the reply to MAIL or RCPT", envelope, smtp_transaction_envelope_reply),
@@ -129,7 +136,12 @@ bool smtp_client_fail(struct smtp_client *client, enum err_code code, const char
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	err_set(&client->closed.why, code, "%s: %s", client->label, text);
-	give_up(client);
+	if (client->state < CLIENT_IDLE && code != ERR_CANCELLED && client->next_address < client->n_addresses) {
+		client->plain = false;
+		connect_next(client);
+	} else {
+		give_up(client);
+	}
 	return false;
 }
 
@@ -138,7 +150,7 @@ bool smtp_client_fail_reply(struct smtp_client *client, const struct smtp_reply 
 	char line[SMTP_REPLY_TEXT_MAX_BYTES];
 
 	smtp_reply_one_line(reply, line);
-	client->closed.server_refused = true;
+	client->closed.server_refused = client->state >= CLIENT_IDLE || client->next_address == client->n_addresses;
 	return smtp_client_fail(client, ERR_UNAVAILABLE, "%s", line);
 }
 
@@ -191,43 +203,6 @@ void smtp_client_become_idle(struct smtp_client *client)
 
 /* ---- Replies outside of transactions ---- */
 
-static bool on_greeting(struct smtp_client *client, const struct smtp_reply *reply)
-{
-	if (reply->code / 100 != 2)
-		return smtp_client_fail_reply(client, reply);
-	smtp_client_command(client, "EHLO %s\r\n", client->helo);
-	smtp_client_enter(client, CLIENT_EHLO);
-	return true;
-}
-
-static bool established(struct smtp_client *client)
-{
-	client->closed.established = true;
-	smtp_client_become_idle(client);
-	return true;
-}
-
-/* RFC 5321 §3.2: a server that does not know EHLO answers 5xx and gets HELO. */
-static bool on_ehlo(struct smtp_client *client, const struct smtp_reply *reply)
-{
-	if (reply->code / 100 == 5) {
-		smtp_client_command(client, "HELO %s\r\n", client->helo);
-		smtp_client_enter(client, CLIENT_HELO);
-		return true;
-	}
-	if (reply->code / 100 != 2)
-		return smtp_client_fail_reply(client, reply);
-	smtp_capabilities_parse(reply, &client->capabilities);
-	return established(client);
-}
-
-static bool on_helo(struct smtp_client *client, const struct smtp_reply *reply)
-{
-	if (reply->code / 100 != 2)
-		return smtp_client_fail_reply(client, reply);
-	return established(client);
-}
-
 static bool on_idle_reply(struct smtp_client *client, const struct smtp_reply *reply)
 {
 	return smtp_client_fail_reply(client, reply);
@@ -249,6 +224,7 @@ static bool take_replies(struct smtp_client *client, struct bytes in)
 		if (progress == SMTP_REPLY_MALFORMED)
 			return smtp_client_fail(client, ERR_INVALID, "malformed reply while waiting for %s",
 						states[client->state].waiting_for);
+		client->unread = in.len + evbuffer_get_length(bufferevent_get_input(client->connection));
 		if (progress == SMTP_REPLY_COMPLETE && !states[client->state].reply(client, &client->parser.reply))
 			return false;
 	}
@@ -276,14 +252,16 @@ static void on_drained(struct bufferevent *connection, void *arg)
 		smtp_transaction_drained(client);
 }
 
-static void connect_next(struct smtp_client *client);
-
 static void on_connected(struct smtp_client *client)
 {
 	int on = 1;
 
+	if (client->state == CLIENT_TLS) {
+		smtp_hello_encrypted(client);
+		return;
+	}
 	setsockopt(bufferevent_getfd(client->connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	smtp_client_enter(client, CLIENT_GREETING);
+	smtp_hello_connected(client);
 }
 
 static void on_event(struct bufferevent *connection, short what, void *arg)
@@ -295,9 +273,9 @@ static void on_event(struct bufferevent *connection, short what, void *arg)
 	if (what & BEV_EVENT_CONNECTED) {
 		on_connected(client);
 	} else if (client->state == CLIENT_CONNECTING) {
-		err_set(&client->closed.why, ERR_UNAVAILABLE, "%s: %s", client->label, strerror(error));
-		close_connection(client);
-		connect_next(client);
+		smtp_client_fail(client, ERR_UNAVAILABLE, "%s", strerror(error));
+	} else if (client->state == CLIENT_TLS) {
+		smtp_hello_tls_failed(client, what & BEV_EVENT_EOF ? 0 : error);
 	} else if (what & BEV_EVENT_EOF) {
 		smtp_client_fail(client, ERR_UNAVAILABLE, "the server closed the connection while we waited for %s",
 				 states[client->state].waiting_for);
@@ -317,11 +295,6 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 		send_quit(client);
 		return;
 	}
-	if (client->state == CLIENT_CONNECTING && client->connection != NULL && client->next_address < client->n_addresses) {
-		close_connection(client);
-		connect_next(client);
-		return;
-	}
 	smtp_client_fail(client, ERR_TIMEOUT, "no answer in time while we waited for %s", states[client->state].waiting_for);
 }
 
@@ -335,36 +308,66 @@ static void close_connection(struct smtp_client *client)
 	client->connection = NULL;
 }
 
-/* Callbacks are deferred, so that a connect that fails at once is told from the loop like any other. */
-static struct bufferevent *new_connection(struct smtp_client *client)
+void smtp_client_take_connection(struct smtp_client *client, struct bufferevent *connection)
 {
-	struct bufferevent *connection =
-	    bufferevent_socket_new(client->base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-
-	if (connection == NULL)
-		return NULL;
+	client->connection = connection;
 	bufferevent_setcb(connection, on_readable, on_drained, on_event, client);
 	bufferevent_setwatermark(connection, EV_READ, 0, INPUT_HIGH_BYTES);
 	bufferevent_setwatermark(connection, EV_WRITE, SMTP_OUTPUT_LOW_BYTES, 0);
 	bufferevent_enable(connection, EV_READ | EV_WRITE);
-	return connection;
+}
+
+/* The host as configured, and where it is. */
+static void set_label(struct smtp_client *client, const struct sockaddr *address)
+{
+	const struct config_next_hop *hop = client->hop;
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (address->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, text, sizeof text);
+	else
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text, sizeof text);
+	free(client->label);
+	if (strcmp(text, hop->host) != 0)
+		client->label = mem_format("%s[%s]:%u", hop->host, text, hop->port);
+	else
+		client->label = mem_format(address->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", hop->host, hop->port);
+}
+
+/* Callbacks are deferred, so that a connect that fails at once is told from the loop like any other. */
+static bool connect_to(struct smtp_client *client, const struct resolver_address *address)
+{
+	struct bufferevent *connection =
+	    bufferevent_socket_new(client->base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+
+	close_connection(client);
+	set_label(client, (const struct sockaddr *)&address->sockaddr);
+	smtp_reply_parser_clear(&client->parser);
+	client->capabilities = (struct smtp_capabilities){0};
+	client->encrypted = false;
+	smtp_client_enter(client, CLIENT_CONNECTING);
+	if (connection == NULL)
+		return false;
+	smtp_client_take_connection(client, connection);
+	return bufferevent_socket_connect(connection, (const struct sockaddr *)&address->sockaddr, (int)address->len) == 0;
 }
 
 /* With no address left the error of the last one stands. */
 static void connect_next(struct smtp_client *client)
 {
 	while (client->next_address < client->n_addresses) {
-		struct resolver_address *address = &client->addresses[client->next_address++];
-
-		client->connection = new_connection(client);
-		smtp_client_enter(client, CLIENT_CONNECTING);
-		if (client->connection != NULL &&
-		    bufferevent_socket_connect(client->connection, (struct sockaddr *)&address->sockaddr, (int)address->len) == 0)
+		if (connect_to(client, &client->addresses[client->next_address++]))
 			return;
 		err_set(&client->closed.why, ERR_UNAVAILABLE, "%s: %s", client->label, strerror(errno));
-		close_connection(client);
 	}
 	give_up(client);
+}
+
+void smtp_client_reconnect_plain(struct smtp_client *client)
+{
+	client->plain = true;
+	client->next_address--;
+	connect_next(client);
 }
 
 static void on_resolved(const struct resolver_address *addresses, size_t count, const struct err *err, void *arg)
@@ -393,14 +396,15 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings)
 	client->timeouts = settings->timeouts;
 	client->events = settings->events;
 	client->arg = settings->arg;
-	client->host = mem_string(settings->host);
-	client->port = settings->port;
+	client->hop = settings->hop;
+	client->tls = settings->tls;
+	client->passwords = settings->passwords;
 	client->helo = mem_string(settings->helo);
-	client->label = mem_format("%s:%u", settings->host, settings->port);
+	client->label = mem_format("%s:%u", settings->hop->host, settings->hop->port);
 	client->deadline = event_new(client->base, -1, 0, on_deadline, client);
 	client->closing = event_new(client->base, -1, 0, on_closing, client);
 	smtp_client_enter(client, CLIENT_CONNECTING);
-	client->resolution = resolver_lookup(client->resolver, client->host, client->port, on_resolved, client);
+	client->resolution = resolver_lookup(client->resolver, client->hop->host, client->hop->port, on_resolved, client);
 	return client;
 }
 
@@ -435,7 +439,6 @@ void smtp_client_free(struct smtp_client *client)
 	event_free(client->deadline);
 	event_free(client->closing);
 	smtp_reply_parser_clear(&client->parser);
-	free(client->host);
 	free(client->helo);
 	free(client->label);
 	free(client);

@@ -2,7 +2,7 @@
  * One connection of an SMTP client (RFC 5321): to one host, reused for many transactions. Loop's thread; nothing blocks, every
  * wait has a deadline.
  *
- *     CONNECTING -> GREETING -> EHLO (-> HELO) -> IDLE -> PREPARING -> ENVELOPE -> DATA -> CONTENT -> FINAL -> IDLE …
+ *     CONNECTING -> GREETING -> EHLO (-> STARTTLS -> TLS -> EHLO) (-> HELO) (-> AUTH) -> IDLE -> PREPARING -> ENVELOPE -> DATA -> CONTENT -> FINAL -> IDLE …
  *                                                                     (RESET after a transaction without content) -> QUIT ->
  * CLOSED
  *
@@ -15,6 +15,7 @@
 
 #include "appliance/relay/delivery/group.h"
 #include "appliance/relay/delivery/resolver.h"
+#include "appliance/relay/policy/config.h"
 
 #define SMTP_CLIENT_MESSAGES_MAX 100 /* on one connection, then it is closed: some servers refuse the 101st */
 
@@ -28,7 +29,9 @@ struct smtp_timeouts {
 };
 extern const struct smtp_timeouts smtp_timeouts_default;
 
+struct passwords;
 struct smtp_client;
+struct tls_client;
 
 struct smtp_client_closed {
 	struct err why;
@@ -53,8 +56,9 @@ struct smtp_client_settings {
 	struct resolver *resolver;
 	struct queue *queue;
 	const struct smtp_timeouts *timeouts; /* lives as long as the client */
-	const char *host;
-	uint16_t port;
+	const struct config_next_hop *hop; /* this, TLS and passwords live longer than the client */
+	const struct tls_client *tls; /* NULL: none, whatever the hop says */
+	const struct passwords *passwords;
 	const char *helo; /* our host name */
 	const struct smtp_client_events *events;
 	void *arg;

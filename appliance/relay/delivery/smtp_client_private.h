@@ -5,7 +5,9 @@
 #include "appliance/relay/delivery/smtp_capabilities.h"
 #include "appliance/relay/delivery/smtp_client.h"
 #include "appliance/relay/delivery/smtp_dot.h"
+#include "appliance/relay/delivery/passwords.h"
 #include "appliance/relay/delivery/source.h"
+#include "appliance/relay/delivery/tls_client.h"
 
 #define SMTP_OUTPUT_LOW_BYTES 65536 /* the next chunk is read when less than this waits to be sent */
 
@@ -13,7 +15,12 @@ enum smtp_client_state {
 	CLIENT_CONNECTING,
 	CLIENT_GREETING,
 	CLIENT_EHLO,
+	CLIENT_STARTTLS,
+	CLIENT_TLS, /* the handshake */
 	CLIENT_HELO,
+	CLIENT_AUTH, /* AUTH PLAIN, or the last step of LOGIN */
+	CLIENT_AUTH_USER, /* AUTH LOGIN: the server asks for the name, */
+	CLIENT_AUTH_PASSWORD, /* and for the password */
 	CLIENT_IDLE,
 	CLIENT_PREPARING, /* waiting for the first chunk of the message from our own store */
 	CLIENT_ENVELOPE,
@@ -49,8 +56,10 @@ struct smtp_client {
 	const struct smtp_timeouts *timeouts;
 	const struct smtp_client_events *events;
 	void *arg;
-	char *host, *helo, *label; /* label: "host:port" */
-	uint16_t port;
+	const struct config_next_hop *hop;
+	const struct tls_client *tls; /* NULL: none */
+	const struct passwords *passwords;
+	char *helo, *label; /* label: "host:port", once there is a connection "host[address]:port" */
 
 	struct resolution *resolution;
 	struct resolver_address addresses[RESOLVER_ADDRESSES_MAX];
@@ -61,6 +70,9 @@ struct smtp_client {
 	enum smtp_client_state state;
 	struct smtp_reply_parser parser;
 	struct smtp_capabilities capabilities;
+	bool plain; /* TLS did not work with this address: go on without */
+	bool encrypted;
+	size_t unread; /* octets behind the reply that is being handled */
 	struct smtp_transaction transaction;
 	unsigned messages;
 	bool quit_wanted;
@@ -79,7 +91,24 @@ void smtp_client_write(struct smtp_client *client, struct buf *out); /* empties 
 void smtp_client_command(struct smtp_client *client, const char *format, ...) PRINTF_LIKE(2, 3);
 void smtp_client_become_idle(struct smtp_client *client); /* or QUIT, when asked to or at the message limit */
 
-/* ---- smtp_transaction.c: each handler returns false once the connection has failed ---- */
+/* The connection changes hands (TLS): callbacks and watermarks as of a new one. */
+void smtp_client_take_connection(struct smtp_client *client, struct bufferevent *connection);
+void smtp_client_reconnect_plain(struct smtp_client *client); /* the same address again, without TLS */
+
+/* ---- smtp_hello.c: from the greeting until the connection can carry mail; return as those below ---- */
+
+bool smtp_hello_greeting(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_ehlo(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_helo(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_starttls(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_auth(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_auth_user(struct smtp_client *client, const struct smtp_reply *reply);
+bool smtp_hello_auth_password(struct smtp_client *client, const struct smtp_reply *reply);
+void smtp_hello_connected(struct smtp_client *client); /* by TCP */
+void smtp_hello_encrypted(struct smtp_client *client); /* the handshake is over */
+void smtp_hello_tls_failed(struct smtp_client *client, int socket_error);
+
+/* ---- smtp_transaction.c: each handler returns false when nothing more may be read of this connection ---- */
 
 void smtp_transaction_begin(struct smtp_client *client, struct group *group);
 bool smtp_transaction_envelope_reply(struct smtp_client *client, const struct smtp_reply *reply);

@@ -42,10 +42,8 @@ static void server_clear(struct config_server *server)
 			free(server->users[i].certificates[c]);
 		free(server->users[i].certificates);
 	}
-	for (size_t i = 0; i < server->n_next_hops; i++) {
-		free(server->next_hops[i].host);
-		free(server->next_hops[i].maildir);
-	}
+	for (size_t i = 0; i < server->n_next_hops; i++)
+		config_next_hop_clear(&server->next_hops[i]);
 	free(server->name);
 	free(server->listens);
 	free(server->networks);
@@ -66,8 +64,22 @@ static void config_free(struct config *config)
 		server_clear(&config->servers[i]);
 	free(config->servers);
 	free(config->host_name);
+	for (size_t i = 0; i < config->n_name_servers; i++)
+		free(config->name_servers[i]);
+	free(config->name_servers);
 	snapshot_free(config->snapshot);
 	free(config);
+}
+
+static void read_name_servers(struct config *config, const struct settings *settings)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		if (strcmp(settings->items[i].path, "system name-server") != 0)
+			continue;
+		config->name_servers =
+		    mem_resize(config->name_servers, config->n_name_servers + 1, sizeof *config->name_servers);
+		config->name_servers[config->n_name_servers++] = mem_string(settings->items[i].value);
+	}
 }
 
 /* A configuration without `set system host-name` greets with the machine's own name. */
@@ -92,6 +104,7 @@ struct config *config_new(struct snapshot *snapshot, struct err *err)
 	config->references = 1;
 	config->host_name = host_name(&snapshot->settings);
 	config->signing_deadline_ms = setting_parse_duration_ms(setting_effective(&snapshot->settings, "hsm deadline"));
+	read_name_servers(config, &snapshot->settings);
 	names = settings_names(&snapshot->settings, &config->n_servers, "server");
 	config->servers = mem_new_array(config->n_servers, sizeof *config->servers);
 	for (size_t i = 0; i < config->n_servers; i++) {

@@ -30,12 +30,33 @@ struct config_user {
 	size_t n_certificates;
 };
 
+enum config_tls {
+	CONFIG_TLS_NONE,
+	CONFIG_TLS_MAY, /* if it can, unverified; else plain */
+	CONFIG_TLS_REQUIRE, /* STARTTLS, verified */
+	CONFIG_TLS_IMPLICIT /* from the first octet, verified */
+};
+
+#define CONFIG_TLS_PIN_BYTES 32 /* SHA-256 of a certificate or of its public key (SubjectPublicKeyInfo) */
+
 struct config_next_hop {
+	char *name; /* as configured, "[::1]:2525": the key of its settings */
 	char *host; /* host name or address; NULL for a maildir */
 	uint16_t port;
 	char *maildir; /* directory of a maildir next hop, or NULL */
-	unsigned priority;
+	unsigned priority, weight;
+	enum config_tls tls;
+	char *tls_ca_file, *tls_name; /* NULL: the system's CAs; the host */
+	uint8_t (*tls_pins)[CONFIG_TLS_PIN_BYTES];
+	size_t n_tls_pins;
+	char *user, *sealed_password; /* NULL: no login there. The password is opened elsewhere (control.h, RELAY_PASSWORD) */
+	bool auth_without_tls;
 };
+
+/* All settings the same? */
+bool config_next_hop_equal(const struct config_next_hop *a, const struct config_next_hop *b);
+void config_next_hop_copy(struct config_next_hop *to, const struct config_next_hop *from);
+void config_next_hop_clear(struct config_next_hop *hop);
 
 struct config_exclusion {
 	char *header; /* NULL: of recipients */
@@ -88,7 +109,10 @@ struct config_server {
 	int64_t queue_lifetime_ms;
 	int64_t *retry_ms; /* waits between attempts; the last one repeats */
 	size_t n_retry;
+	int64_t delay_warning_ms; /* the sender is told of mail that waits so long; 0: never */
 	unsigned delivery_connections; /* at most, per next hop */
+	enum config_tls mx_tls; /* of mail exchangers, where there is no next hop */
+	uint16_t mx_port;
 };
 
 struct config {
@@ -96,6 +120,8 @@ struct config {
 	struct snapshot *snapshot;
 	char *host_name;
 	int64_t signing_deadline_ms;
+	char **name_servers; /* "ADDRESS" or "ADDRESS:PORT"; none: those of /etc/resolv.conf */
+	size_t n_name_servers;
 	struct config_server *servers;
 	size_t n_servers;
 };

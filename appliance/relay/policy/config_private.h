@@ -11,7 +11,13 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 /* "192.0.2.0/24", "2001:db8::/32" or one address. */
 bool config_parse_network(const char *value, struct config_network *network, struct err *err) MUST_USE;
 
-/* HOST, HOST:PORT, [ADDRESS]:PORT or maildir:DIRECTORY. */
+/* HOST, HOST:PORT, [ADDRESS]:PORT or maildir:DIRECTORY: where it is, and no settings. */
 bool config_parse_next_hop(const char *value, struct config_next_hop *hop, struct err *err) MUST_USE;
+
+/* The same with its settings. */
+bool config_read_next_hop(const struct settings *settings, const char *server, const char *value, struct config_next_hop *hop,
+			  struct err *err) MUST_USE;
+
+enum config_tls config_tls_of(const char *word);
 
 #endif

@@ -5,9 +5,6 @@
 #include "appliance/relay/policy/config_private.h"
 #include "provisioning/store/settings.h"
 
-#define MAILDIR_SCHEME "maildir:"
-#define SMTP_PORT 25
-
 struct reader {
 	const struct snapshot *snapshot;
 	const struct settings *settings;
@@ -143,51 +140,12 @@ static bool add_user(const struct reader *reader, const char *name, struct err *
 	return true;
 }
 
-bool config_parse_next_hop(const char *value, struct config_next_hop *hop, struct err *err)
-{
-	const char *host = value, *end, *port;
-	unsigned long parsed = SMTP_PORT;
-
-	*hop = (struct config_next_hop){0};
-	if (strncmp(value, MAILDIR_SCHEME, sizeof MAILDIR_SCHEME - 1) == 0) {
-		hop->maildir = mem_string(value + sizeof MAILDIR_SCHEME - 1);
-		return true;
-	}
-	if (*value == '[') {
-		host = value + 1;
-		end = strchr(host, ']');
-		port = end != NULL && end[1] == ':' ? end + 1 : NULL;
-		if (end == NULL || (port == NULL && end[1] != '\0'))
-			return err_set(err, ERR_INVALID, "\"%s\" is not HOST, HOST:PORT or [ADDRESS]:PORT", value);
-	} else {
-		port = strchr(value, ':');
-		end = port != NULL ? port : value + strlen(value);
-	}
-	if (port != NULL) {
-		char *rest;
-
-		parsed = strtoul(port + 1, &rest, 10);
-		if (port[1] == '\0' || *rest != '\0' || parsed == 0 || parsed > 65535)
-			return err_set(err, ERR_INVALID, "\"%s\": the port is a number from 1 to 65535", value);
-	}
-	if (end == host)
-		return err_set(err, ERR_INVALID, "\"%s\" names no host", value);
-	hop->host = mem_string_n(host, (size_t)(end - host));
-	hop->port = (uint16_t)parsed;
-	return true;
-}
-
 static bool add_next_hop(const struct reader *reader, const char *value, struct err *err)
 {
 	struct config_next_hop hop;
-	struct buf path = {0};
 
-	if (!config_parse_next_hop(value, &hop, err))
+	if (!config_read_next_hop(reader->settings, reader->server->name, value, &hop, err))
 		return false;
-	buf_printf(&path, "server %s next-hop", reader->server->name);
-	path_append(&path, value);
-	hop.priority = (unsigned)strtoul(setting_effective(reader->settings, "%s priority", buf_text(&path)), NULL, 10);
-	buf_clear(&path);
 	*GROW(reader->server->next_hops, reader->server->n_next_hops) = hop;
 	return true;
 }
@@ -335,6 +293,7 @@ static void read_words(const struct reader *reader)
 	static const char *const auth[] = {"none", "optional", "required", NULL};
 	static const char *const received[] = {"normal", "abbreviated", "none", NULL};
 	struct config_server *server = reader->server;
+	const char *delay_warning;
 
 	server->auth = (enum config_auth)word(reader, "smtp auth", auth);
 	server->auth_without_tls = flag(reader, "smtp auth-without-tls");
@@ -344,6 +303,10 @@ static void read_words(const struct reader *reader)
 	server->refuse_unsignable = strcmp(text(reader, "smime unsignable"), "refuse") == 0;
 	server->log_retention_ms = setting_parse_duration_ms(text(reader, "log retention"));
 	server->queue_lifetime_ms = setting_parse_duration_ms(text(reader, "queue lifetime"));
+	delay_warning = settings_value(reader->settings, "server %s queue delay-warning", server->name);
+	server->delay_warning_ms = delay_warning == NULL ? 0 : setting_parse_duration_ms(delay_warning);
+	server->mx_tls = config_tls_of(text(reader, "mx-tls"));
+	server->mx_port = (uint16_t)number(reader, "mx-port");
 	server->delivery_connections = number(reader, "delivery-connections");
 }
 
