@@ -142,24 +142,32 @@ struct notify_case {
 	const char *name, *sender;
 	uint32_t notify;
 	bool wanted;
+	enum dsn_action action;
 };
 
 static const struct notify_case notify_cases[] = {
-    {"default", "a@example.com", 0, true},
-    {"failure", "a@example.com", QUEUE_NOTIFY_FAILURE, true},
-    {"success and failure", "a@example.com", QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE, true},
-    {"success alone", "a@example.com", QUEUE_NOTIFY_SUCCESS, false},
-    {"delay alone", "a@example.com", QUEUE_NOTIFY_DELAY, false},
-    {"never", "a@example.com", QUEUE_NOTIFY_NEVER, false},
-    {"null sender", "", 0, false},
-    {"null sender that asks", "", QUEUE_NOTIFY_FAILURE, false},
+    {"default", "a@example.com", 0, true, DSN_FAILED},
+    {"failure", "a@example.com", QUEUE_NOTIFY_FAILURE, true, DSN_FAILED},
+    {"success and failure", "a@example.com", QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE, true, DSN_FAILED},
+    {"success alone", "a@example.com", QUEUE_NOTIFY_SUCCESS, false, DSN_FAILED},
+    {"delay alone", "a@example.com", QUEUE_NOTIFY_DELAY, false, DSN_FAILED},
+    {"never", "a@example.com", QUEUE_NOTIFY_NEVER, false, DSN_FAILED},
+    {"null sender", "", 0, false, DSN_FAILED},
+    {"null sender that asks", "", QUEUE_NOTIFY_FAILURE, false, DSN_FAILED},
+    {"success asked for", "a@example.com", QUEUE_NOTIFY_SUCCESS, true, DSN_RELAYED},
+    {"success not asked for", "a@example.com", 0, false, DSN_DELIVERED},
+    {"delay by default", "a@example.com", 0, true, DSN_DELAYED},
+    {"delay asked for", "a@example.com", QUEUE_NOTIFY_DELAY | QUEUE_NOTIFY_FAILURE, true, DSN_DELAYED},
+    {"delay not asked for", "a@example.com", QUEUE_NOTIFY_FAILURE, false, DSN_DELAYED},
+    {"delay, told already", "a@example.com", QUEUE_NOTIFY_WARNED, true, DSN_FAILED},
+    {"success to the null sender", "", QUEUE_NOTIFY_SUCCESS, false, DSN_RELAYED},
 };
 
 static void honours_notify_and_the_null_sender(void)
 {
 	for (size_t i = 0; i < sizeof notify_cases / sizeof notify_cases[0]; i++) {
 		test_case("%s", notify_cases[i].name);
-		CHECK_INT(dsn_wanted(notify_cases[i].sender, notify_cases[i].notify), notify_cases[i].wanted);
+		CHECK_INT(dsn_wanted(notify_cases[i].sender, notify_cases[i].notify, notify_cases[i].action), notify_cases[i].wanted);
 	}
 }
 

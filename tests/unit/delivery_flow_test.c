@@ -342,7 +342,7 @@ static void mail_for_an_unknown_server_waits_for_its_configuration(void)
 	stage_configure(&stage);
 	post_to("other", "b@example.net");
 	CHECK(stage_settle(&stage, 1));
-	CHECK_TEXT(stage_row(&stage, "b@example.net").reply, "server other is not configured here, or has no next hop");
+	CHECK_TEXT(stage_row(&stage, "b@example.net").reply, "server other is not configured here");
 	stage_next_hop(&stage, "other", sink);
 	stage_configure(&stage);
 	CHECK(stage_drain(&stage));
@@ -413,6 +413,56 @@ static void who_gets_no_bounce(void)
 		CHECK_INT(delivery_state(stage.delivery).failed_total, 1);
 		end();
 	}
+}
+
+static const char *notice_of(const char *subject)
+{
+	for (size_t i = 0; i < sink->n_messages; i++) {
+		const char *text = buf_text(&sink->messages[i].content);
+
+		if (strstr(text, subject) != NULL)
+			return text;
+	}
+	return "";
+}
+
+/* RFC 3461 §5.2.1: who hands over to a server without DSN tells so; one with DSN takes over the duty. */
+static void success_is_told_where_the_next_hop_does_not(void)
+{
+	const struct post message = {.recipients = "b@example.net", .body = bytes_text(hello), .notify = QUEUE_NOTIFY_SUCCESS};
+
+	begin();
+	stage_configure(&stage);
+	stage_post(&stage, &message);
+	CHECK(wait_for(sink, 2));
+	CHECK_CONTAINS(notice_of("Successful Mail Delivery Report"), "Action: relayed\r\nStatus: 2.0.0\r\n");
+	sink->script.ehlo = "250-sink.example\r\n250 DSN\r\n";
+	stage_run_for(&stage, 300); /* the idle connection goes */
+	stage_post(&stage, &message);
+	CHECK(wait_for(sink, 3));
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 3);
+	end();
+}
+
+static void the_sender_is_warned_of_a_delay_once(void)
+{
+	const struct sink_recipient slow[] = {{"b@example.net", "450 4.2.0 busy\r\n"}, {NULL, NULL}};
+	const struct post message = {.recipients = "b@example.net", .body = bytes_text(hello)};
+
+	begin();
+	stage_set(&stage, "1s", "server default queue delay-warning");
+	stage_set(&stage, "1s", "server default queue retry");
+	stage_configure(&stage);
+	sink->script.recipients = slow;
+	stage_post(&stage, &message);
+	CHECK(wait_for(sink, 1));
+	CHECK_CONTAINS(notice_of("Delayed Mail"), "Action: delayed\r\nStatus: 4.2.0\r\n");
+	CHECK_CONTAINS(notice_of("Delayed Mail"), "Will-Retry-Until: ");
+	stage_run_for(&stage, 2500);
+	CHECK(stage_row(&stage, "b@example.net").attempts >= 3);
+	CHECK_INT(sink->n_messages, 1);
+	end();
 }
 
 static void a_bounce_that_fails_is_not_bounced(void)
@@ -491,6 +541,8 @@ int main(void)
 	TEST(a_corrected_next_hop_gets_what_waited_for_the_wrong_one);
 	TEST(the_end_of_the_lifetime_bounces);
 	TEST(who_gets_no_bounce);
+	TEST(success_is_told_where_the_next_hop_does_not);
+	TEST(the_sender_is_warned_of_a_delay_once);
 	TEST(a_bounce_that_fails_is_not_bounced);
 	TEST(a_restart_resumes_the_queue);
 	TEST(stopping_lets_running_transactions_end);

@@ -154,6 +154,8 @@ static const struct mail_case mail_cases[] = {
     {"plain 7-bit", {.eight_bit = true}, QUEUE_PLAIN, QUEUE_7BIT, false, "MAIL FROM:<s@example.com> BODY=7BIT\r\n"},
     {"plain 8-bit", {.eight_bit = true}, QUEUE_PLAIN, QUEUE_8BITMIME, false, "MAIL FROM:<s@example.com> BODY=8BITMIME\r\n"},
     {"signed is 7-bit", {.eight_bit = true}, QUEUE_SIGNED, QUEUE_8BITMIME, false, "MAIL FROM:<s@example.com> BODY=7BIT\r\n"},
+    {"signed with SMTPUTF8 has an 8-bit header", {.eight_bit = true, .smtputf8 = true}, QUEUE_SIGNED, QUEUE_7BIT, true,
+     "MAIL FROM:<s@example.com> BODY=8BITMIME SMTPUTF8\r\n"},
     {"smtputf8 wanted", {.smtputf8 = true}, QUEUE_PLAIN, QUEUE_7BIT, true, "MAIL FROM:<s@example.com> SMTPUTF8\r\n"},
     {"smtputf8 not wanted", {.smtputf8 = true}, QUEUE_PLAIN, QUEUE_7BIT, false, "MAIL FROM:<s@example.com>\r\n"},
 };
@@ -172,6 +174,27 @@ static void mail_has_the_parameters_that_are_offered(void)
 		CHECK_TEXT(buf_text(&out), c->want);
 		buf_clear(&out);
 	}
+}
+
+static void notification_parameters_go_where_they_are_understood(void)
+{
+	const struct smtp_capabilities with = {.dsn = true}, without = {0};
+	char sender[] = "s@example.com", envelope[] = "id+2B1", original[] = "rfc822;o@example.org", address[] = "b@example.net";
+	const struct queue_stored message = {.sender = sender, .ret = QUEUE_RETURN_HEADERS, .envelope_id = envelope};
+	const struct group_recipient recipient = {.address = address,
+						  .original = original,
+						  .notify = QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_WARNED};
+	struct buf out = {0};
+
+	smtp_command_mail(&out, &message, QUEUE_PLAIN, &with);
+	smtp_command_rcpt(&out, &recipient, &with);
+	CHECK_TEXT(buf_text(&out), "MAIL FROM:<s@example.com> RET=HDRS ENVID=id+2B1\r\n"
+				   "RCPT TO:<b@example.net> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@example.org\r\n");
+	buf_reset(&out);
+	smtp_command_mail(&out, &message, QUEUE_PLAIN, &without);
+	smtp_command_rcpt(&out, &recipient, &without);
+	CHECK_TEXT(buf_text(&out), "MAIL FROM:<s@example.com>\r\nRCPT TO:<b@example.net>\r\n");
+	buf_clear(&out);
 }
 
 static const int64_t table[] = {60000, 300000, 900000};
@@ -276,6 +299,7 @@ int main(void)
 	TEST(maildir_header_keeps_its_lines);
 	TEST(only_safe_paths_are_written);
 	TEST(mail_has_the_parameters_that_are_offered);
+	TEST(notification_parameters_go_where_they_are_understood);
 	TEST(schedules_the_next_try);
 	TEST(backs_off_up_to_a_limit);
 	TEST(hops_are_used_by_priority_and_left_alone_when_down);

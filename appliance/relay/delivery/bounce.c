@@ -17,15 +17,28 @@ struct bounce {
 	struct source *source;
 };
 
-static bool wants(const struct group *group, const struct group_recipient *recipient)
+/* What there is to tell of a settled recipient; false: nothing. */
+static bool action_of(const struct group *group, const struct group_recipient *recipient, enum dsn_action *action)
 {
-	return recipient->kind == QUEUE_PERMANENT && dsn_wanted(group->message->sender, recipient->notify);
+	if (recipient->kind == QUEUE_PERMANENT)
+		*action = DSN_FAILED;
+	else if (recipient->kind == QUEUE_DEFERRED && recipient->warned)
+		*action = DSN_DELAYED;
+	else if (recipient->kind == QUEUE_DELIVERED && !recipient->remote)
+		*action = DSN_DELIVERED;
+	else if (recipient->kind == QUEUE_DELIVERED && !group->notifies)
+		*action = DSN_RELAYED;
+	else
+		return false;
+	return dsn_wanted(group->message->sender, recipient->notify, *action);
 }
 
 bool bounce_wanted(const struct group *group)
 {
+	enum dsn_action action;
+
 	for (size_t i = 0; i < group->count; i++) {
-		if (wants(group, &group->recipients[i]))
+		if (action_of(group, &group->recipients[i], &action))
 			return true;
 	}
 	return false;
@@ -37,15 +50,29 @@ static size_t list_recipients(const struct group *group, struct dsn_recipient ou
 
 	for (size_t i = 0; i < group->count; i++) {
 		const struct group_recipient *recipient = &group->recipients[i];
+		enum dsn_action action;
 
-		if (wants(group, recipient))
-			out[count++] = (struct dsn_recipient){.address = recipient->address,
+		if (action_of(group, recipient, &action))
+			out[count++] = (struct dsn_recipient){.action = action,
+							      .address = recipient->address,
 							      .original = recipient->original,
 							      .status = recipient->status,
 							      .reply = recipient->reply,
 							      .hop = recipient->remote ? group->hop : NULL};
 	}
 	return count;
+}
+
+/* Only who gets a mail back may get it whole (RFC 3461 §6.2). */
+static bool fails(const struct group *group)
+{
+	enum dsn_action action;
+
+	for (size_t i = 0; i < group->count; i++) {
+		if (action_of(group, &group->recipients[i], &action) && action == DSN_FAILED)
+			return true;
+	}
+	return false;
 }
 
 static void tell(struct bounce *bounce, const struct dsn *dsn)
@@ -93,7 +120,7 @@ static void on_chunk(struct bytes chunk, bool last, const struct err *err, void 
 				.recipients = recipients,
 				.n_recipients = list_recipients(bounce->group, recipients),
 				.returned = err == NULL ? chunk : (struct bytes){0},
-				.whole = about->ret == QUEUE_RETURN_FULL && last};
+				.whole = about->ret == QUEUE_RETURN_FULL && last && fails(bounce->group)};
 
 	tell(bounce, &dsn);
 	bounce_free(bounce);

@@ -1,6 +1,6 @@
 /*
- * Makes the notice that goes to the sender for the failed recipients of a group: reads what is returned of the original, composes
- * the DSN. Loop's thread.
+ * Makes the notice that goes to the sender for recipients of a group that failed, are delayed, or arrived where that was asked
+ * for: reads what is returned of the original, composes the DSN. Loop's thread.
  */
 #ifndef INKAN_RELAY_DELIVERY_BOUNCE_H
 #define INKAN_RELAY_DELIVERY_BOUNCE_H
@@ -10,7 +10,7 @@
 struct event_base;
 struct bounce;
 
-/* Is there a failed recipient in the settled group whose sender wants to know? */
+/* Is there a recipient in the settled group whose sender wants to know what became of it? */
 bool bounce_wanted(const struct group *group);
 
 /* `notice` is valid until return; the bounce is freed after it. Called from the loop. */

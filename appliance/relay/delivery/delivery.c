@@ -10,10 +10,12 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/delivery_private.h"
+#include "appliance/relay/delivery/dns.h"
 #include "appliance/relay/delivery/maildir.h"
 #include "appliance/relay/delivery/passwords.h"
 #include "appliance/relay/delivery/reporter.h"
@@ -87,29 +89,49 @@ struct lot {
 };
 
 /* Recipients of one message stand near each other, so the search from the end is short. */
-static struct group *group_for(struct lot *lot, const struct queue_item *item, uint64_t token)
+static struct group *group_for(struct lot *lot, const struct queue_item *item, uint64_t token, const char *domain)
 {
 	for (size_t i = lot->count; i-- > 0;) {
-		if (group_takes(lot->groups[i], item))
+		if (group_takes(lot->groups[i], item, domain))
 			return lot->groups[i];
 	}
-	lot->groups[lot->count] = group_new(item, token);
+	lot->groups[lot->count] = group_new(item, token, domain);
 	return lot->groups[lot->count++];
 }
 
-static void sort_into_groups(struct lot *lot, struct queue_claim *claim)
+/* Where mail goes by domain: that of the address ("" when it has none); else NULL. */
+static const char *domain_of(const struct delivery *delivery, const struct queue_item *item)
 {
-	for (size_t i = 0; i < claim->count; i++)
-		group_add(group_for(lot, &claim->items[i], claim->token), &claim->items[i]);
+	const struct config_server *server = config_find_server(delivery->config, item->message->server);
+	const char *at = strrchr(item->address, '@');
+
+	if (server == NULL || server->n_next_hops > 0)
+		return NULL;
+	return at == NULL ? "" : at + 1;
+}
+
+static void sort_into_groups(struct delivery *delivery, struct lot *lot, struct queue_claim *claim)
+{
+	for (size_t i = 0; i < claim->count; i++) {
+		const char *domain = domain_of(delivery, &claim->items[i]);
+
+		group_add(group_for(lot, &claim->items[i], claim->token, domain), &claim->items[i]);
+	}
 }
 
 static void refuse_unroutable(struct delivery *delivery, struct group *group)
 {
-	char *why = mem_format("server %s is not configured here, or has no next hop", group->message->server);
+	char *why = mem_format("server %s is not configured here", group->message->server);
 
 	delivery->has_unroutable = true;
 	group_settle_rest(group, QUEUE_DEFERRED, "4.3.5", why);
 	free(why);
+	reporter_take(delivery->reporter, group);
+}
+
+static void refuse_domainless(struct delivery *delivery, struct group *group)
+{
+	group_settle_rest(group, QUEUE_PERMANENT, "5.1.3", "the address has no domain to deliver to");
 	reporter_take(delivery->reporter, group);
 }
 
@@ -125,12 +147,18 @@ static void postpone(struct delivery *delivery, struct route *route, struct grou
 /* True when the group could go where it belongs. */
 static bool hand_out(struct delivery *delivery, struct group *group)
 {
-	struct route *route = routes_find(&delivery->routes, config_find_server(delivery->config, group->message->server));
+	const struct config_server *server = config_find_server(delivery->config, group->message->server);
+	struct route *route;
 
-	if (route == NULL) {
+	if (server == NULL) {
 		refuse_unroutable(delivery, group);
 		return true;
 	}
+	if (group->domain != NULL && *group->domain == '\0') {
+		refuse_domainless(delivery, group);
+		return true;
+	}
+	route = routes_find(&delivery->routes, server, group->domain, &delivery->context);
 	if (destination_waiting(route->destination) < routes_waiting_limit(&delivery->routes)) {
 		route->postponed = 0;
 		destination_add(route->destination, group);
@@ -147,7 +175,7 @@ static void take_claim(struct delivery *delivery, struct queue_claim *claim)
 
 	delivery->in_hand += claim->count;
 	delivery->hungry |= claim->count == CLAIM_RECIPIENTS;
-	sort_into_groups(&lot, claim);
+	sort_into_groups(delivery, &lot, claim);
 	for (size_t i = 0; i < lot.count; i++) {
 		if (!hand_out(delivery, lot.groups[i]))
 			stuck++;
@@ -373,6 +401,7 @@ struct delivery *delivery_new(struct event_base *base, struct queue *queue, stru
 							 .queue = queue,
 							 .pool = pool,
 							 .resolver = resolver_new(base),
+							 .dns = dns_new(base),
 							 .passwords = &delivery->passwords,
 							 .timeouts = &smtp_timeouts_default,
 							 .settled = on_settled,
@@ -401,7 +430,8 @@ void delivery_configure(struct delivery *delivery, struct config *config)
 	free(delivery->helo);
 	delivery->helo = mem_string(config->host_name);
 	delivery->context.helo = delivery->helo;
-	resolver_reload(delivery->context.resolver);
+	resolver_configure(delivery->context.resolver, config->name_servers, config->n_name_servers);
+	dns_set_servers(delivery->context.dns, config->name_servers, config->n_name_servers);
 	routes_update(&delivery->routes, config, &delivery->context);
 	config_unref(old);
 	delivery->has_unroutable = false;
@@ -438,6 +468,7 @@ void delivery_free(struct delivery *delivery)
 	routes_clear(&delivery->routes);
 	reporter_free(delivery->reporter);
 	resolver_free(delivery->context.resolver);
+	dns_free(delivery->context.dns);
 	event_free(delivery->timer);
 	event_free(delivery->crowded);
 	event_free(delivery->stop);

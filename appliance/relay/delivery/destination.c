@@ -3,12 +3,16 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/hops.h"
 #include "appliance/relay/delivery/maildir_writer.h"
+#include "appliance/relay/delivery/mx.h"
 #include "appliance/relay/delivery/passwords.h"
+
+#define MX_STALE_MS 60000 /* exchangers that cannot be asked for anew are used so much longer */
 
 enum lane_state { LANE_OPENING, LANE_IDLE, LANE_BUSY, LANE_ENDING };
 
@@ -24,6 +28,11 @@ struct lane {
 struct destination {
 	const struct destination_context *context;
 	char *maildir; /* NULL: hops */
+	char *domain; /* NULL: configured hops, or the maildir */
+	enum config_tls mx_tls;
+	uint16_t mx_port;
+	struct mx_lookup *lookup; /* under way */
+	int64_t mx_until; /* monotonic ms: so long the hops of the domain hold */
 	struct hops hops;
 	struct group_list waiting;
 	struct lane *lanes;
@@ -148,10 +157,35 @@ static bool is_down(const struct destination *destination)
 		   0;
 }
 
+static void settle_waiting(struct destination *destination, enum queue_result_kind kind, const char *status, const char *reason)
+{
+	struct group *group;
+
+	while ((group = group_list_take(&destination->waiting)) != NULL) {
+		group_settle_rest(group, kind, status, reason);
+		destination->context->settled(group, destination->context->arg);
+	}
+}
+
+/* No mail exchanger of the domain has an address: that is no matter of time (RFC 5321 §5.1). */
+static bool leads_nowhere(const struct destination *destination)
+{
+	for (size_t i = 0; i < destination->hops.count; i++) {
+		if (!destination->hops.items[i]->unknown)
+			return false;
+	}
+	return destination->domain != NULL && destination->hops.count > 0;
+}
+
 static void defer_waiting(struct destination *destination)
 {
 	struct group *group;
 
+	if (leads_nowhere(destination)) {
+		destination->mx_until = 0;
+		settle_waiting(destination, QUEUE_PERMANENT, "5.4.4", destination->down_reason);
+		return;
+	}
 	while ((group = group_list_take(&destination->waiting)) != NULL)
 		defer_down(destination, group);
 	arm_probe(destination);
@@ -164,6 +198,7 @@ static void fail_hop(struct destination *destination, struct hop *hop, const str
 	free(destination->down_reason);
 	destination->down_reason = mem_string(why->text);
 	destination->window = 1;
+	hop->unknown = why->code == ERR_NOT_FOUND;
 	if (hop_failed(hop, now))
 		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->settings.host), LOG_NUMBER("port", hop->settings.port),
 			    LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
@@ -357,9 +392,62 @@ static bool wants_lane(const struct destination *destination)
 		   count_lanes(destination, LANE_OPENING, NULL) + count_lanes(destination, LANE_IDLE, NULL);
 }
 
+/* ---- Mail exchangers ---- */
+
+static void take_exchangers(struct destination *destination, const struct mx_answer *answer)
+{
+	struct config_next_hop *hops = mem_new_array(answer->count, sizeof *hops);
+	size_t count = answer->count;
+
+	for (size_t i = 0; i < count; i++) {
+		char *name = mem_string(answer->hosts[i].name);
+
+		hops[i] = (struct config_next_hop){.name = name,
+						   .host = name,
+						   .port = destination->mx_port,
+						   .priority = answer->hosts[i].preference,
+						   .weight = 1,
+						   .tls = destination->mx_tls};
+	}
+	hops_replace(&destination->hops, hops, count);
+	for (size_t i = 0; i < count; i++)
+		free(hops[i].host);
+	free(hops);
+	destination->mx_until = clock_monotonic_ms() + answer->ttl_seconds * INT64_C(1000);
+}
+
+static void on_exchangers(const struct mx_answer *answer, void *arg)
+{
+	struct destination *destination = arg;
+
+	destination->lookup = NULL;
+	if (answer->outcome == MX_FOUND)
+		take_exchangers(destination, answer);
+	else if (answer->outcome == MX_REFUSED || destination->hops.count == 0)
+		settle_waiting(destination, answer->outcome == MX_REFUSED ? QUEUE_PERMANENT : QUEUE_DEFERRED, answer->status,
+			       answer->reason);
+	else
+		destination->mx_until = clock_monotonic_ms() + MX_STALE_MS; /* the old ones, while no name server answers */
+	pump(destination);
+	destination->context->freed_lane(destination->context->arg);
+}
+
+/* Is it known where mail goes? Asks when it is not. */
+static bool is_routed(struct destination *destination)
+{
+	if (destination->domain == NULL || destination->waiting.first == NULL)
+		return true;
+	if (destination->lookup == NULL && clock_monotonic_ms() < destination->mx_until)
+		return true;
+	if (destination->lookup == NULL)
+		destination->lookup = mx_begin(destination->context->dns, destination->domain, destination->context->helo,
+					       on_exchangers, destination);
+	return false;
+}
+
 static void pump(struct destination *destination)
 {
-	if (destination->stopping)
+	if (destination->stopping || !is_routed(destination))
 		return;
 	fill_idle_lanes(destination);
 	while (wants_lane(destination) && open_lane(destination))
@@ -391,25 +479,44 @@ static const char *maildir_of(const struct config_server *server)
 	return NULL;
 }
 
-struct destination *destination_new(const struct destination_context *context, const struct config_server *server)
+struct destination *destination_new(const struct destination_context *context, const struct config_server *server,
+				    const char *domain)
 {
 	struct destination *destination = mem_new(sizeof *destination);
 
 	destination->context = context;
 	if (maildir_of(server) != NULL)
 		destination->maildir = mem_string(maildir_of(server));
-	else
+	else if (server->n_next_hops > 0)
 		hops_init(&destination->hops, server->next_hops, server->n_next_hops);
+	else
+		destination->domain = mem_string(domain);
+	destination->mx_tls = server->mx_tls;
+	destination->mx_port = server->mx_port;
 	destination->limit = 1;
 	destination->window = DESTINATION_WINDOW_FIRST;
 	destination->probe = event_new(context->base, -1, 0, on_probe, destination);
 	return destination;
 }
 
-bool destination_serves(const struct destination *destination, const struct config_server *server)
+static bool serves_domain(const struct destination *destination, const struct config_server *server, const char *domain)
+{
+	return destination->domain != NULL && server->n_next_hops == 0 && destination->mx_tls == server->mx_tls &&
+	       destination->mx_port == server->mx_port && (domain == NULL || strcasecmp(destination->domain, domain) == 0);
+}
+
+bool destination_is_forgettable(const struct destination *destination)
+{
+	return destination->domain != NULL && destination->lookup == NULL && destination->lanes == NULL &&
+	       destination->waiting.first == NULL && !destination->has_deferred;
+}
+
+bool destination_serves(const struct destination *destination, const struct config_server *server, const char *domain)
 {
 	const char *maildir = maildir_of(server);
 
+	if (destination->domain != NULL || server->n_next_hops == 0)
+		return serves_domain(destination, server, domain);
 	if (destination->maildir != NULL || maildir != NULL)
 		return destination->maildir != NULL && maildir != NULL && strcmp(destination->maildir, maildir) == 0;
 	if (destination->hops.count != server->n_next_hops)
@@ -460,6 +567,7 @@ void destination_forget_failures(struct destination *destination)
 {
 	hops_forget_failures(&destination->hops);
 	destination->lossy = false;
+	destination->mx_until = 0;
 	arm_probe(destination);
 }
 
@@ -475,6 +583,8 @@ void destination_stop(struct destination *destination)
 {
 	destination->stopping = true;
 	event_del(destination->probe);
+	mx_cancel(destination->lookup);
+	destination->lookup = NULL;
 	free_waiting(destination);
 	for (struct lane *lane = destination->lanes; lane != NULL; lane = lane->next) {
 		if (lane->client != NULL)
@@ -486,12 +596,14 @@ void destination_free(struct destination *destination)
 {
 	if (destination == NULL)
 		return;
+	mx_cancel(destination->lookup);
 	free_waiting(destination);
 	while (destination->lanes != NULL)
 		lane_free(destination->lanes);
 	event_free(destination->probe);
 	hops_clear(&destination->hops);
 	free(destination->maildir);
+	free(destination->domain);
 	free(destination->down_reason);
 	free(destination);
 }

@@ -1,5 +1,5 @@
 /*
- * A destination: the next hops of a server (tried by priority) or a maildir, with the groups that wait for it and the lanes that
+ * A destination: the next hops of a server (tried by priority), the mail exchangers of a domain, or a maildir, with the groups that wait for it and the lanes that
  * carry them. A lane is one SMTP connection or one maildir writer; it carries one group at a time.
  *
  * Lanes open only while groups wait, up to a window: it starts small, grows by one with each transaction that the next hop
@@ -21,6 +21,7 @@
 struct event_base;
 struct pool;
 struct destination;
+struct dns;
 
 /* What all destinations share; lives longer than they do. */
 struct destination_context {
@@ -28,6 +29,7 @@ struct destination_context {
 	struct queue *queue;
 	struct pool *pool;
 	struct resolver *resolver;
+	struct dns *dns;
 	const struct passwords *passwords;
 	const struct smtp_timeouts *timeouts;
 	const char *helo; /* may change between connections */
@@ -37,11 +39,13 @@ struct destination_context {
 	void *arg;
 };
 
-/* The server has at least one next hop. */
-struct destination *destination_new(const struct destination_context *context, const struct config_server *server);
+/* Of the server's next hops; of one that has none, of the mail exchangers of `domain`. */
+struct destination *destination_new(const struct destination_context *context, const struct config_server *server,
+				    const char *domain);
 
-/* Is this the destination of that server: the same next hops in the same order? */
-bool destination_serves(const struct destination *destination, const struct config_server *server);
+/* Is this the destination of that server: the same next hops in the same order, or of that domain (NULL: any)? */
+bool destination_serves(const struct destination *destination, const struct config_server *server, const char *domain);
+bool destination_is_forgettable(const struct destination *destination); /* of a domain, and nothing depends on it now */
 void destination_set_limit(struct destination *destination, unsigned lanes);
 
 /* Takes the group. When the next hop is down its recipients are settled (deferred) before this returns. */

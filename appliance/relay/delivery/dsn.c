@@ -9,11 +9,19 @@
 #define BOUNDARY_BYTES 64
 #define REPLY_MAX_CHARACTERS 700 /* RFC 5322 §2.1.1: a line has at most 998 */
 
-bool dsn_wanted(const char *sender, uint32_t notify)
+bool dsn_wanted(const char *sender, uint32_t notify, enum dsn_action action)
 {
-	if (*sender == '\0' || (notify & QUEUE_NOTIFY_NEVER) != 0)
+	static const uint32_t bits[] = {[DSN_FAILED] = QUEUE_NOTIFY_FAILURE,
+					[DSN_DELAYED] = QUEUE_NOTIFY_DELAY,
+					[DSN_RELAYED] = QUEUE_NOTIFY_SUCCESS,
+					[DSN_DELIVERED] = QUEUE_NOTIFY_SUCCESS};
+	uint32_t asked = notify & (QUEUE_NOTIFY_NEVER | QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_DELAY);
+
+	if (*sender == '\0' || (asked & QUEUE_NOTIFY_NEVER) != 0)
 		return false;
-	return notify == 0 || (notify & QUEUE_NOTIFY_FAILURE) != 0;
+	if (asked == 0)
+		return action == DSN_FAILED || action == DSN_DELAYED;
+	return (asked & bits[action]) != 0;
 }
 
 /* ---- Text that came from elsewhere ---- */
@@ -107,12 +115,46 @@ static void put_date(struct buf *out, const char *name, int64_t wall_seconds)
 
 /* ---- The parts ---- */
 
+static const struct action {
+	const char *word; /* RFC 3464 §2.3.3 */
+	const char *subject;
+	const char *text;
+} actions[] = {
+    [DSN_FAILED] = {"failed", "Undelivered Mail Returned to Sender",
+		    "Your message could not be delivered to the recipients below. It will not\r\nbe tried again."},
+    [DSN_DELAYED] = {"delayed", "Delayed Mail (still being retried)",
+		     "Your message could not be delivered to the recipients below yet. It is being\r\n"
+		     "retried: you do not need to send it again."},
+    [DSN_RELAYED] = {"relayed", "Successful Mail Delivery Report",
+		     "Your message was handed to a mail system that does not report what becomes of it."},
+    [DSN_DELIVERED] = {"delivered", "Successful Mail Delivery Report", "Your message was delivered."},
+};
+
+static bool has_action(const struct dsn *dsn, enum dsn_action action)
+{
+	for (size_t i = 0; i < dsn->n_recipients; i++) {
+		if (dsn->recipients[i].action == action)
+			return true;
+	}
+	return false;
+}
+
+/* The gravest of them is what the notice is called by. */
+static const struct action *gravest(const struct dsn *dsn)
+{
+	enum dsn_action action = DSN_FAILED;
+
+	while (action < DSN_DELIVERED && !has_action(dsn, action))
+		action++;
+	return &actions[action];
+}
+
 static void put_header(struct buf *out, const struct dsn *dsn, const char *boundary, bool eight_bit)
 {
 	put_date(out, "Date", dsn->now);
 	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: <", dsn->host_name);
 	buf_put_text(out, dsn->sender);
-	buf_printf(out, ">\r\nSubject: Undelivered Mail Returned to Sender\r\nMessage-ID: <%llx.bounce@%s>\r\n",
+	buf_printf(out, ">\r\nSubject: %s\r\nMessage-ID: <%llx.bounce@%s>\r\n", gravest(dsn)->subject,
 		   (unsigned long long)dsn->id, dsn->host_name);
 	if (*dsn->references != '\0' && strlen(dsn->references) < REPLY_MAX_CHARACTERS && is_ascii(dsn->references)) {
 		buf_put_text(out, "References: ");
@@ -127,28 +169,38 @@ static void put_header(struct buf *out, const struct dsn *dsn, const char *bound
 		   boundary, eight_bit ? "8bit" : "7bit");
 }
 
+static void put_reason(struct buf *out, const struct dsn_recipient *recipient)
+{
+	buf_put_text(out, "\r\n<");
+	put_printable(out, recipient->address, REPLY_MAX_CHARACTERS);
+	buf_printf(out, ">:\r\n    ");
+	if (recipient->hop != NULL)
+		buf_printf(out, "%s said:\r\n    ", recipient->hop);
+	put_printable(out, recipient->reply, REPLY_MAX_CHARACTERS);
+	buf_put_text(out, "\r\n");
+}
+
+static void put_reasons(struct buf *out, const struct dsn *dsn, enum dsn_action action)
+{
+	if (!has_action(dsn, action))
+		return;
+	buf_printf(out, "\r\n%s\r\n", actions[action].text);
+	for (size_t i = 0; i < dsn->n_recipients; i++) {
+		if (dsn->recipients[i].action == action)
+			put_reason(out, &dsn->recipients[i]);
+	}
+}
+
 static void put_explanation(struct buf *out, const struct dsn *dsn)
 {
 	buf_printf(out,
 		   "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-		   "This is the mail system at host %s.\r\n\r\n"
-		   "Your message could not be delivered to the recipients below. It will not\r\n"
-		   "be tried again.%s\r\n",
-		   dsn->host_name,
-		   dsn->returned.len == 0 ? ""
-		   : dsn->whole		  ? " The message is attached."
-					  : " Its header is attached.");
-	for (size_t i = 0; i < dsn->n_recipients; i++) {
-		const struct dsn_recipient *recipient = &dsn->recipients[i];
-
-		buf_put_text(out, "\r\n<");
-		put_printable(out, recipient->address, REPLY_MAX_CHARACTERS);
-		buf_printf(out, ">:\r\n    ");
-		if (recipient->hop != NULL)
-			buf_printf(out, "%s said:\r\n    ", recipient->hop);
-		put_printable(out, recipient->reply, REPLY_MAX_CHARACTERS);
-		buf_put_text(out, "\r\n");
-	}
+		   "This is the mail system at host %s.\r\n",
+		   dsn->host_name);
+	for (size_t action = 0; action < sizeof actions / sizeof *actions; action++)
+		put_reasons(out, dsn, (enum dsn_action)action);
+	if (dsn->returned.len > 0)
+		buf_put_text(out, dsn->whole ? "\r\nThe message is attached.\r\n" : "\r\nIts header is attached.\r\n");
 }
 
 static void put_final_recipient(struct buf *out, const char *address)
@@ -177,11 +229,15 @@ static void put_original_recipient(struct buf *out, const char *original)
 	buf_put_text(out, "\r\n");
 }
 
-/* RFC 3464 §2.3.5: Remote-MTA is a name, without the port. */
+/* RFC 3464 §2.3.5: Remote-MTA is a name, or an address in brackets, without what follows it. */
+static size_t remote_length(const char *hop)
+{
+	return *hop == '[' ? strcspn(hop, "]") + 1 : strcspn(hop, "[:");
+}
+
 static void put_remote(struct buf *out, const struct dsn_recipient *recipient)
 {
-	const char *colon = strrchr(recipient->hop, ':');
-	size_t len = colon == NULL ? strlen(recipient->hop) : (size_t)(colon - recipient->hop);
+	size_t len = remote_length(recipient->hop);
 
 	buf_put_text(out, "Remote-MTA: dns; ");
 	put_printable(out, recipient->hop, len);
@@ -207,10 +263,12 @@ static void put_status(struct buf *out, const struct dsn *dsn)
 		if (recipient->original != NULL)
 			put_original_recipient(out, recipient->original);
 		put_final_recipient(out, recipient->address);
-		buf_printf(out, "Action: failed\r\nStatus: %s\r\n", recipient->status);
+		buf_printf(out, "Action: %s\r\nStatus: %s\r\n", actions[recipient->action].word, recipient->status);
 		if (recipient->hop != NULL)
 			put_remote(out, recipient);
 		put_date(out, "Last-Attempt-Date", dsn->now);
+		if (recipient->action == DSN_DELAYED)
+			put_date(out, "Will-Retry-Until", dsn->expires);
 	}
 }
 

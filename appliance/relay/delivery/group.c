@@ -2,14 +2,16 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
-struct group *group_new(const struct queue_item *item, uint64_t token)
+struct group *group_new(const struct queue_item *item, uint64_t token, const char *domain)
 {
 	struct group *group = mem_new(sizeof *group);
 
 	group->message = queue_stored_ref(item->message);
 	group->rendering = item->rendering;
 	group->token = token;
+	group->domain = domain == NULL ? NULL : mem_string(domain);
 	return group;
 }
 
@@ -29,13 +31,19 @@ void group_free(struct group *group)
 		recipient_clear(&group->recipients[i]);
 	free(group->recipients);
 	free(group->hop);
+	free(group->domain);
 	queue_stored_unref(group->message);
 	free(group);
 }
 
-bool group_takes(const struct group *group, const struct queue_item *item)
+static bool same_domain(const char *a, const char *b)
 {
-	return group->message == item->message && group->rendering == item->rendering && group->count < GROUP_RECIPIENTS_MAX;
+	return a == NULL || b == NULL ? a == b : strcasecmp(a, b) == 0;
+}
+
+bool group_takes(const struct group *group, const struct queue_item *item, const char *domain)
+{
+	return same_domain(group->domain, domain) && group->message == item->message && group->rendering == item->rendering && group->count < GROUP_RECIPIENTS_MAX;
 }
 
 static struct group_recipient *add_slot(struct group *group)
@@ -118,6 +126,7 @@ struct group *group_split_again(struct group *group)
 	rest->message = queue_stored_ref(group->message);
 	rest->rendering = group->rendering;
 	rest->token = group->token;
+	rest->domain = group->domain == NULL ? NULL : mem_string(group->domain);
 	for (size_t i = 0; i < group->count; i++) {
 		struct group_recipient *recipient = &group->recipients[i];
 

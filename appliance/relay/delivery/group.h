@@ -24,6 +24,7 @@ struct group_recipient {
 	char status[SMTP_REPLY_STATUS_MAX_BYTES]; /* RFC 3463 */
 	char *reply; /* one line */
 	bool remote; /* the reply is the next hop's own */
+	bool warned; /* deferred, and the sender is told of the delay this time */
 };
 
 struct group {
@@ -33,15 +34,17 @@ struct group {
 	uint64_t token; /* of the claim that its recipients come from */
 	struct group_recipient *recipients;
 	size_t count;
-	char *hop; /* where the last attempt went, "mx.example:25"; NULL: nowhere */
+	char *domain; /* of all its recipients, where mail goes by domain; else NULL */
+	char *hop; /* where the last attempt went, "mx.example[192.0.2.1]:25"; NULL: nowhere */
+	bool notifies; /* that next hop took over the duty to notify of success (RFC 3461 §5.2.1) */
 };
 
-/* An empty group for recipients like this item. References the message. */
-struct group *group_new(const struct queue_item *item, uint64_t token);
+/* An empty group for recipients like this item, at this domain (NULL: any). References the message. */
+struct group *group_new(const struct queue_item *item, uint64_t token, const char *domain);
 void group_free(struct group *group); /* NULL is fine */
 
 /* Does the item belong here, and is there room? */
-bool group_takes(const struct group *group, const struct queue_item *item);
+bool group_takes(const struct group *group, const struct queue_item *item, const char *domain);
 void group_add(struct group *group, struct queue_item *item); /* moves the item's strings */
 
 void group_set_hop(struct group *group, const char *hop);

@@ -148,6 +148,7 @@ bool hop_failed(struct hop *hop, int64_t now)
 
 void hop_reached(struct hop *hop)
 {
+	hop->unknown = false;
 	hop->down_until = 0;
 }
 

@@ -11,6 +11,7 @@ struct hop {
 	unsigned references; /* the list's, and each connection's */
 	unsigned failures; /* in a row */
 	int64_t down_until; /* monotonic ms; in the past: usable */
+	bool unknown; /* the last failure: its name has no address */
 };
 
 struct hops {

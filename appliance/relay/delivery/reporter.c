@@ -9,6 +9,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/delivery/bounce.h"
+#include "appliance/relay/delivery/dsn.h"
 #include "appliance/relay/delivery/schedule.h"
 
 #define DEFAULT_LIFETIME_MS (5 * 24 * INT64_C(3600000)) /* of a bounce for a server that is not configured any more */
@@ -59,6 +60,17 @@ static void expire(struct group_recipient *recipient)
 	snprintf(recipient->status, sizeof recipient->status, "4.4.7");
 }
 
+/* Once for each recipient (QUEUE_NOTIFY_WARNED), when it has waited so long. */
+static void warn_of_delay(const struct report *report, struct group_recipient *recipient, int64_t now_ms)
+{
+	const struct group *group = report->group;
+	const struct config_server *server = server_of(report->reporter, group);
+
+	recipient->warned = server != NULL && server->delay_warning_ms > 0 && (recipient->notify & QUEUE_NOTIFY_WARNED) == 0 &&
+			    now_ms - group->message->received * 1000 >= server->delay_warning_ms &&
+			    dsn_wanted(group->message->sender, recipient->notify, DSN_DELAYED);
+}
+
 static void schedule_recipients(struct report *report, int64_t now_ms)
 {
 	struct group *group = report->group;
@@ -71,6 +83,8 @@ static void schedule_recipients(struct report *report, int64_t now_ms)
 		if (recipient->kind == QUEUE_DEFERRED &&
 		    !schedule_next(&schedule, now_ms, group->message->expires * 1000, recipient->attempts, &report->due_ms[i]))
 			expire(recipient);
+		else if (recipient->kind == QUEUE_DEFERRED)
+			warn_of_delay(report, recipient, now_ms);
 	}
 }
 
@@ -173,6 +187,7 @@ static void hand_over(struct report *report, const struct queue_notice *notice)
 		results[i] = (struct queue_result){.recipient = group->recipients[i].id,
 						   .kind = group->recipients[i].kind,
 						   .due = report->due_ms[i],
+						   .warned = group->recipients[i].warned,
 						   .reply = group->recipients[i].reply};
 	queue_report(reporter->queue, group->token, results, count, notice, on_stored, report);
 	group_free(group);

@@ -14,6 +14,8 @@
 struct resolver {
 	struct event_base *base;
 	struct evdns_base *dns; /* NULL until a name needs it */
+	char **servers; /* none: the system's */
+	size_t n_servers;
 	bool stale;
 	unsigned running; /* look-ups that evdns works on, cancelled ones too */
 	bool freed; /* goes when the last of them has come back */
@@ -32,8 +34,18 @@ struct resolution {
 	struct err err;
 };
 
+static void clear_servers(struct resolver *resolver)
+{
+	for (size_t i = 0; i < resolver->n_servers; i++)
+		free(resolver->servers[i]);
+	free(resolver->servers);
+	resolver->servers = NULL;
+	resolver->n_servers = 0;
+}
+
 static void reap(struct resolver *resolver)
 {
+	clear_servers(resolver);
 	if (resolver->dns != NULL)
 		evdns_base_free(resolver->dns, 0);
 	event_free(resolver->reap);
@@ -56,8 +68,12 @@ struct resolver *resolver_new(struct event_base *base)
 	return resolver;
 }
 
-void resolver_reload(struct resolver *resolver)
+void resolver_configure(struct resolver *resolver, char *const *servers, size_t count)
 {
+	clear_servers(resolver);
+	resolver->servers = mem_new_array(count, sizeof *resolver->servers);
+	for (; resolver->n_servers < count; resolver->n_servers++)
+		resolver->servers[resolver->n_servers] = mem_string(servers[resolver->n_servers]);
 	resolver->stale = true;
 }
 
@@ -70,6 +86,19 @@ void resolver_free(struct resolver *resolver)
 		reap(resolver);
 }
 
+static struct evdns_base *new_dns(const struct resolver *resolver)
+{
+	int flags = EVDNS_BASE_DISABLE_WHEN_INACTIVE | (resolver->n_servers == 0 ? EVDNS_BASE_INITIALIZE_NAMESERVERS : 0);
+	struct evdns_base *dns = evdns_base_new(resolver->base, flags);
+
+	if (dns == NULL || resolver->n_servers == 0)
+		return dns;
+	evdns_base_load_hosts(dns, "/etc/hosts");
+	for (size_t i = 0; i < resolver->n_servers; i++)
+		evdns_base_nameserver_ip_add(dns, resolver->servers[i]);
+	return dns;
+}
+
 /* The running look-ups of an old evdns base end there, so it is replaced only when there are none. */
 static struct evdns_base *current_dns(struct resolver *resolver)
 {
@@ -78,8 +107,7 @@ static struct evdns_base *current_dns(struct resolver *resolver)
 		resolver->dns = NULL;
 	}
 	if (resolver->dns == NULL) {
-		resolver->dns =
-		    evdns_base_new(resolver->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		resolver->dns = new_dns(resolver);
 		resolver->stale = false;
 	}
 	return resolver->dns;
@@ -114,6 +142,12 @@ static void add_address(struct resolution *resolution, const void *sockaddr, siz
 	address->len = (socklen_t)len;
 }
 
+/* The name servers have answered that there is none. */
+static bool is_final(int error)
+{
+	return error == 0 || error == EVUTIL_EAI_NONAME || error == EVUTIL_EAI_NODATA;
+}
+
 /* evdns may call this from within evdns_getaddrinfo, and does call it after a cancel. */
 static void on_answer(int error, struct evutil_addrinfo *list, void *arg)
 {
@@ -134,8 +168,8 @@ static void on_answer(int error, struct evutil_addrinfo *list, void *arg)
 	if (list != NULL)
 		evutil_freeaddrinfo(list);
 	if (resolution->count == 0)
-		err_set(&resolution->err, ERR_UNAVAILABLE, "no address of %s: %s", resolution->host,
-			error != 0 ? evutil_gai_strerror(error) : "the name has none");
+		err_set(&resolution->err, is_final(error) ? ERR_NOT_FOUND : ERR_UNAVAILABLE, "no address of %s: %s",
+			resolution->host, error != 0 ? evutil_gai_strerror(error) : "the name has none");
 	event_active(resolution->tell, 0, 0);
 }
 

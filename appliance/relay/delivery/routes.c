@@ -2,30 +2,60 @@
 
 #include <stdlib.h>
 
-struct route *routes_find(const struct routes *routes, const struct config_server *server)
-{
-	if (server == NULL || server->n_next_hops == 0)
-		return NULL;
-	for (size_t i = 0; i < routes->count; i++) {
-		if (destination_serves(routes->items[i]->destination, server))
-			return routes->items[i];
-	}
-	return NULL;
-}
+#define SWEEP_LEAST_ROUTES 64
 
-static void add(struct routes *routes, struct destination *destination)
+static struct route *add(struct routes *routes, struct destination *destination)
 {
 	struct route *route = mem_new(sizeof *route);
 
 	route->destination = destination;
 	routes->items = mem_resize(routes->items, routes->count + 1, sizeof *routes->items);
 	routes->items[routes->count++] = route;
+	return route;
 }
 
 static void route_free(struct route *route)
 {
 	destination_free(route->destination);
 	free(route);
+}
+
+/* Domains come and go: at most half of those that are kept have nothing to do. */
+static void sweep(struct routes *routes)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < routes->count; i++) {
+		if (destination_is_forgettable(routes->items[i]->destination))
+			route_free(routes->items[i]);
+		else
+			routes->items[kept++] = routes->items[i];
+	}
+	routes->count = kept;
+	routes->sweep_at = kept * 2 < SWEEP_LEAST_ROUTES ? SWEEP_LEAST_ROUTES : kept * 2;
+}
+
+static struct route *find(const struct routes *routes, const struct config_server *server, const char *domain)
+{
+	for (size_t i = 0; i < routes->count; i++) {
+		if (destination_serves(routes->items[i]->destination, server, domain))
+			return routes->items[i];
+	}
+	return NULL;
+}
+
+struct route *routes_find(struct routes *routes, const struct config_server *server, const char *domain,
+			  const struct destination_context *context)
+{
+	struct route *route = find(routes, server, domain);
+
+	if (route != NULL || domain == NULL)
+		return route;
+	if (routes->count >= routes->sweep_at)
+		sweep(routes);
+	route = add(routes, destination_new(context, server, domain));
+	destination_set_limit(route->destination, server->delivery_connections);
+	return route;
 }
 
 /* The most connections that a server allows for this destination; 0: none means it. */
@@ -36,7 +66,7 @@ static unsigned lanes_meant(const struct destination *destination, const struct 
 	for (size_t i = 0; i < config->n_servers; i++) {
 		const struct config_server *server = &config->servers[i];
 
-		if (server->n_next_hops > 0 && destination_serves(destination, server) && server->delivery_connections > lanes)
+		if (destination_serves(destination, server, NULL) && server->delivery_connections > lanes)
 			lanes = server->delivery_connections;
 	}
 	return lanes;
@@ -72,8 +102,8 @@ void routes_update(struct routes *routes, const struct config *config, const str
 	for (size_t i = 0; i < config->n_servers; i++) {
 		const struct config_server *server = &config->servers[i];
 
-		if (server->n_next_hops > 0 && routes_find(routes, server) == NULL)
-			add(routes, destination_new(context, server));
+		if (server->n_next_hops > 0 && find(routes, server, NULL) == NULL)
+			add(routes, destination_new(context, server, NULL));
 	}
 	adjust(routes, config);
 }

@@ -1,4 +1,4 @@
-/* The routes: one destination for each distinct list of next hops in the configuration. Loop's thread. */
+/* The routes: one destination for each distinct list of next hops in the configuration, and for each domain in use. Loop's thread. */
 #ifndef INKAN_RELAY_DELIVERY_ROUTES_H
 #define INKAN_RELAY_DELIVERY_ROUTES_H
 
@@ -17,10 +17,12 @@ struct route {
 struct routes {
 	struct route **items;
 	size_t count;
+	size_t sweep_at; /* when there are so many, those of domains that have nothing to do go */
 };
 
-/* NULL: the server is unknown (NULL) or has no next hop. */
-struct route *routes_find(const struct routes *routes, const struct config_server *server);
+/* Of the server's next hops (domain NULL), or of a domain where it has none: those are made when they are needed. */
+struct route *routes_find(struct routes *routes, const struct config_server *server, const char *domain,
+			  const struct destination_context *context);
 
 /*
  * Adds what the configuration means, sets limits, lets next hops that are down be tried at once, and removes what nothing means

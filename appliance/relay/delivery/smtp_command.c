@@ -32,9 +32,9 @@ bool smtp_path_needs_utf8(const char *address)
 
 static const char *body_parameter(const struct queue_stored *message, enum queue_rendering rendering)
 {
-	if (rendering == QUEUE_SIGNED || message->body_type == QUEUE_7BIT)
-		return "7BIT";
-	return "8BITMIME";
+	if (message->smtputf8)
+		return "8BITMIME"; /* its header may hold UTF-8 (RFC 6531 §3.6) */
+	return rendering == QUEUE_SIGNED || message->body_type == QUEUE_7BIT ? "7BIT" : "8BITMIME";
 }
 
 void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering,
@@ -49,10 +49,39 @@ void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum
 		buf_printf(out, " BODY=%s", body_parameter(message, rendering));
 	if (capabilities->smtputf8 && message->smtputf8)
 		buf_put_text(out, " SMTPUTF8");
+	if (capabilities->dsn && message->ret != QUEUE_RETURN_DEFAULT)
+		buf_put_text(out, message->ret == QUEUE_RETURN_FULL ? " RET=FULL" : " RET=HDRS");
+	if (capabilities->dsn && message->envelope_id != NULL)
+		buf_printf(out, " ENVID=%s", message->envelope_id);
 	buf_put_text(out, "\r\n");
 }
 
-void smtp_command_rcpt(struct buf *out, const char *address)
+static void put_notify(struct buf *out, uint32_t notify)
 {
-	buf_printf(out, "RCPT TO:<%s>\r\n", address);
+	static const struct {
+		uint32_t bit;
+		const char *word;
+	} words[] = {{QUEUE_NOTIFY_NEVER, "NEVER"},
+		     {QUEUE_NOTIFY_SUCCESS, "SUCCESS"},
+		     {QUEUE_NOTIFY_FAILURE, "FAILURE"},
+		     {QUEUE_NOTIFY_DELAY, "DELAY"}};
+	const char *before = " NOTIFY=";
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if ((notify & words[i].bit) == 0)
+			continue;
+		buf_printf(out, "%s%s", before, words[i].word);
+		before = ",";
+	}
+}
+
+void smtp_command_rcpt(struct buf *out, const struct group_recipient *recipient, const struct smtp_capabilities *capabilities)
+{
+	buf_printf(out, "RCPT TO:<%s>", recipient->address);
+	if (capabilities->dsn) {
+		put_notify(out, recipient->notify);
+		if (recipient->original != NULL)
+			buf_printf(out, " ORCPT=%s", recipient->original);
+	}
+	buf_put_text(out, "\r\n");
 }

@@ -2,6 +2,7 @@
 #ifndef INKAN_RELAY_DELIVERY_SMTP_COMMAND_H
 #define INKAN_RELAY_DELIVERY_SMTP_COMMAND_H
 
+#include "appliance/relay/delivery/group.h"
 #include "appliance/relay/delivery/smtp_capabilities.h"
 #include "appliance/relay/queue/queue.h"
 
@@ -16,10 +17,12 @@ bool smtp_path_needs_utf8(const char *address);
 
 /*
  * MAIL FROM with what the server offers: SIZE=, BODY= (7BIT for the signed rendering, which is 7-bit by construction; 8BITMIME
- * for plain 8-bit mail), SMTPUTF8. Plain 8-bit mail goes as it came to a server that does not offer 8BITMIME.
+ * for plain 8-bit mail that is not converted), SMTPUTF8, RET= and ENVID= (RFC 3461).
  */
 void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering,
 		       const struct smtp_capabilities *capabilities);
-void smtp_command_rcpt(struct buf *out, const char *address);
+
+/* RCPT TO with NOTIFY= and ORCPT= (RFC 3461) as they came, where the server takes them. */
+void smtp_command_rcpt(struct buf *out, const struct group_recipient *recipient, const struct smtp_capabilities *capabilities);
 
 #endif

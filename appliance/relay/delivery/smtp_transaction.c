@@ -105,8 +105,8 @@ static void send_envelope(struct smtp_client *client)
 		if (transaction->sent == 0)
 			smtp_command_mail(&transaction->out, group->message, group->rendering, &client->capabilities);
 		else
-			smtp_command_rcpt(&transaction->out,
-					  group->recipients[transaction->rcpts[transaction->sent - 1]].address);
+			smtp_command_rcpt(&transaction->out, &group->recipients[transaction->rcpts[transaction->sent - 1]],
+					  &client->capabilities);
 	}
 	smtp_client_write(client, &transaction->out);
 	smtp_client_enter(client, CLIENT_ENVELOPE);
@@ -252,6 +252,7 @@ static void on_chunk(struct bytes chunk, bool last, const struct err *err, void 
 void smtp_transaction_begin(struct smtp_client *client, struct group *group)
 {
 	client->transaction.group = group;
+	group->notifies = client->capabilities.dsn;
 	smtp_client_enter(client, CLIENT_PREPARING);
 	client->transaction.source = source_open(client->base, client->queue, group->message, group->rendering, on_chunk, client);
 }

@@ -110,7 +110,8 @@ struct queue_recipient {
 	const char *sender; /* of a copy with an envelope of its own ("" null sender); NULL: the message's */
 };
 
-enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8 };
+enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8,
+	QUEUE_NOTIFY_WARNED = 16 /* ours: the sender was told of the delay */ };
 
 /*
  * What a report of failure returns. DSN parameters are checked by the SMTP server before they are stored (xtext that decodes to
@@ -201,6 +202,7 @@ struct queue_result {
 	uint64_t recipient;
 	enum queue_result_kind kind;
 	int64_t due; /* QUEUE_DEFERRED: wall milliseconds */
+	bool warned; /* QUEUE_DEFERRED: sets QUEUE_NOTIFY_WARNED */
 	const char *reply; /* what the next hop said, one line */
 	const char *source_ip; /* our address on the connection, for the delivery log; NULL: none */
 };

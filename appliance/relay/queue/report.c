@@ -44,6 +44,7 @@ static bool update_row(struct transaction *transaction, const struct queue_resul
 		bind_number(defer, 2, result->due);
 	bind_text(defer, 3, result->reply);
 	bind_number(defer, 4, deferred ? STATE_WAITING : STATE_HELD);
+	bind_number(defer, 5, result->warned ? QUEUE_NOTIFY_WARNED : 0);
 	ok = database_step(transaction->database, defer, row, err);
 	if (ok && *row)
 		*state = (enum recipient_state)column_id(defer, 0);

@@ -38,7 +38,8 @@ const char *const statement_sql[STATEMENTS] = {
 
     [S_DELETE_RECIPIENT] = "DELETE FROM recipient WHERE id = ?1",
     [S_DEFER_RECIPIENT] =
-	"UPDATE recipient SET due = coalesce(?2, due), attempts = attempts + 1, reply = ?3, state = max(state, ?4)"
+	"UPDATE recipient SET due = coalesce(?2, due), attempts = attempts + 1, reply = ?3, state = max(state, ?4),"
+	" notify = notify | ?5"
 	" WHERE id = ?1 RETURNING state",
     [S_SET_STATE] = "UPDATE recipient SET state = ?2 WHERE id = ?1",
     [S_SET_DUE] = "UPDATE recipient SET due = ?2 WHERE id = ?1",
