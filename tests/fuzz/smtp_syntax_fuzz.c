@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "appliance/relay/smtp/smtp_auth.h"
+#include "appliance/relay/smtp/smtp_dsn.h"
 #include "appliance/relay/smtp/smtp_syntax.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -52,6 +53,22 @@ static void check_auth(struct bytes arguments)
 	smtp_auth_clear(&auth);
 }
 
+/* What is let into a report decodes to nothing that could end its line. */
+static void check_dsn(struct bytes value)
+{
+	enum queue_return ret;
+	uint32_t notify = 0;
+
+	smtp_parse_return(value, &ret);
+	if (smtp_parse_notify(value, &notify))
+		require(notify == QUEUE_NOTIFY_NEVER || (notify != 0 && (notify & QUEUE_NOTIFY_NEVER) == 0));
+	if (!smtp_is_envelope_id(value) && !smtp_is_original_recipient(value, true))
+		return;
+	for (size_t i = 0; i < value.len; i++)
+		require(value.data[i] > ' ' && value.data[i] != 0x7f &&
+			(value.data[i] != '+' || (value.data[i + 1] >= '2' && value.data[i + 1] <= '7')));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *copy = size == 0 ? NULL : mem_copy(data, size); /* of just this size */
@@ -68,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (smtp_parse_bdat(arguments, &octets, &last))
 		require(arguments.len > 0);
 	check_auth(arguments);
+	check_dsn(arguments);
 	free(copy);
 	return 0;
 }

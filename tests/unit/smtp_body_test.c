@@ -178,6 +178,42 @@ static void stays_linear(void)
 	}
 }
 
+static const struct {
+	const char *name;
+	struct bytes in, out;
+	bool end;
+} normal_cases[] = {
+    {"nothing to do", IN("a\r\n..b\r\n.\r\n"), IN("a\r\n.b\r\n"), true},
+    {"bare LF", IN("a\nb\r\n.\r\n"), IN("a\r\nb\r\n"), true},
+    {"bare CR", IN("a\rb\r\n.\r\n"), IN("a b\r\n"), true},
+    {"CR CR LF does not end a header", IN("a: b\r\r\nc: d\r\n.\r\n"), IN("a: b \r\nc: d\r\n"), true},
+    {"LF . LF", IN("a\n.\nMAIL"), IN("a\r\n.\r\nMAIL"), false},
+    {"LF . CRLF", IN("a\n.\r\nMAIL"), IN("a\r\n.\r\nMAIL"), false},
+    {"CRLF . LF", IN("a\r\n.\nMAIL"), IN("a\r\n\r\nMAIL"), false},
+    {"CRLF . CR", IN("a\r\n.\rMAIL"), IN("a\r\n MAIL"), false},
+    {"CR . CRLF", IN("a\r.\r\nMAIL"), IN("a .\r\nMAIL"), false},
+    {"LF CRLF . CRLF", IN("a\n\r\n.\r\nMAIL"), IN("a\r\n\r\n"), true},
+    {"a stuffed dot behind LF", IN("a\n..b\n.c\r\n.\r\n"), IN("a\r\n.b\r\n.c\r\n"), true},
+};
+
+static void normalises_line_ends(void)
+{
+	for (size_t i = 0; i < sizeof normal_cases / sizeof normal_cases[0]; i++) {
+		for (size_t size = 1; size <= normal_cases[i].in.len; size++) {
+			struct smtp_body body = {.dots = true, .normalise = true};
+			struct buf out = {0};
+
+			test_case("%s, %zu at a time", normal_cases[i].name, size);
+			for (size_t at = 0; at < normal_cases[i].in.len && body.at != SMTP_BODY_END; at += size)
+				smtp_body_normalise(&body, bytes_slice(normal_cases[i].in, at, at + size), &out);
+			CHECK_BYTES(buf_bytes(&out), normal_cases[i].out);
+			CHECK_INT(body.at == SMTP_BODY_END, normal_cases[i].end);
+			CHECK_INT(body.fault, SMTP_BODY_GOOD);
+			buf_clear(&out);
+		}
+	}
+}
+
 int main(void)
 {
 	TEST(undoes_dots_and_ends_at_crlf_dot_crlf);
@@ -185,5 +221,6 @@ int main(void)
 	TEST(takes_chunks_as_they_are);
 	TEST(gives_long_views);
 	TEST(stays_linear);
+	TEST(normalises_line_ends);
 	return test_finish();
 }

@@ -300,6 +300,119 @@ static void replies_nobody_reads_are_bounded(void)
 	fixture_down();
 }
 
+/* From half of the allowed faults on each reply waits, and what is pipelined behind it too. */
+static void faulty_clients_are_slowed_down(void)
+{
+	struct config *config = fixture_config(open_settings);
+	struct peer peer;
+	int64_t began;
+
+	fixture_up();
+	config->servers[0].limits.bad_commands = 4;
+	config->servers[0].limits.bad_command_delay_ms = 150;
+	fixture_run(config);
+	peer = join(GREETING);
+	peer_talk(&peer, "C: A\nS: 500 5.5.1 Unknown command\nC: A\nS: 500 5.5.1 Unknown command\n");
+	began = clock_monotonic_ms();
+	peer_talk(&peer, "C: NOOP\nC: A\nC: NOOP\nS: 250 2.0.0 Ok\n- \nS: 500 5.5.1 Unknown command\nS: 250 2.0.0 Ok\n");
+	CHECK(clock_monotonic_ms() - began >= 140);
+	peer_talk(&peer, "C: A\nS: 500 5.5.1 Unknown command\nS: 421 4.7.0 Too many bad commands\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void a_held_client_that_goes_leaves_nothing(void)
+{
+	struct config *config = fixture_config(open_settings);
+	struct peer peer;
+
+	fixture_up();
+	config->servers[0].limits.bad_commands = 2;
+	config->servers[0].limits.receive_interval_ms = 25000;
+	fixture_run(config);
+	peer = join(GREETING);
+	peer_talk(&peer, BEGIN "C: RSET\nS: 250 2.0.0 Ok\nC: MAIL FROM:<a@b>\n- \n");
+	CHECK_INT(smtp_server_state(fixture.server).sessions, 1);
+	shutdown(peer.fd, SHUT_RDWR);
+	peer_close(&peer);
+	peer = join(GREETING);
+	peer_talk(&peer, "H:\nC: MAIL FROM:<a@b>\n- \n"); /* it is held as well when the server goes */
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void counts_messages_a_minute_of_a_client(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-messages-per-minute=2", NULL};
+	struct peer first, second;
+
+	fixture_up();
+	fixture_configure(settings);
+	first = join(GREETING BEGIN DATA
+		     "C: .\n" SENT BEGIN DATA "C: .\n" SENT
+		     "C: MAIL FROM:<a@b>\nS: 450 4.7.1 Too many messages from your address; try again later\n" QUIT);
+	second = join(GREETING "H:\nC: MAIL FROM:<a@b>\nS: 450 4.7.1 Too many messages from your address; try again later\n");
+	peer_close(&first);
+	peer_close(&second);
+	fixture_down();
+}
+
+static void messages_keep_their_interval(void)
+{
+	struct config *config = fixture_config(open_settings);
+	int64_t began = clock_monotonic_ms();
+	struct peer peer;
+
+	fixture_up();
+	config->servers[0].limits.receive_interval_ms = 100;
+	fixture_run(config);
+	peer = join(GREETING BEGIN DATA "C: .\n" SENT BEGIN DATA "C: .\n" SENT BEGIN DATA "C: .\n" SENT);
+	CHECK(clock_monotonic_ms() - began >= 190);
+	peer_close(&peer);
+	fixture_down();
+}
+
+/* A commit that shortens the timeout counts for those who are silent already. */
+static void a_shorter_timeout_reaches_idle_sessions(void)
+{
+	struct peer peer = impatient(60000, 60000);
+	struct config *config = fixture_config(open_settings);
+
+	config->servers[0].limits.idle_ms = 100;
+	fixture_run(config);
+	peer_talk(&peer, "S: 421 4.4.2 Nothing came for too long\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void commands_have_a_length(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp max-command-length=1K", NULL};
+	char text[1200] = "C: NOOP ";
+
+	memset(text + 8, 'x', 1022 - 5);
+	strcpy(text + 8 + 1022 - 5, "\nS: 250 2.0.0 Ok\n");
+	talk(settings, text);
+	memset(text + 8, 'x', 1023 - 5);
+	strcpy(text + 8 + 1023 - 5, "\nS: 500 5.5.2 Command line too long\n");
+	talk(settings, text);
+}
+
+static void line_ends_are_mended_where_that_is_wanted(void)
+{
+	static const char *const settings[] = {"smtp allow-network=127.0.0.0/8", "smtp bare-line-ends=normalise", NULL};
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(settings);
+	peer = join(GREETING BEGIN DATA "R: a<LF>.<LF>MAIL FROM:<c@d><CR><LF>.<CR><LF>\n" SENT);
+	CHECK_TEXT(buf_text(&got.content), "a\r\n.\r\nMAIL FROM:<c@d>\r\n");
+	peer_talk(&peer, BEGIN "C: BDAT 3\nR: a<LF>b\nS: 250 2.0.0 Chunk ok\nC: BDAT 1 LAST\nR: <CR>\n" SENT);
+	CHECK_TEXT(buf_text(&got.content), "a\r\nb\r\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
 int main(void)
 {
 	TEST(counts_sessions_in_all);
@@ -315,5 +428,12 @@ int main(void)
 	TEST(sessions_end_after_their_time);
 	TEST(waiting_for_us_is_not_idle);
 	TEST(replies_nobody_reads_are_bounded);
+	TEST(faulty_clients_are_slowed_down);
+	TEST(a_held_client_that_goes_leaves_nothing);
+	TEST(counts_messages_a_minute_of_a_client);
+	TEST(messages_keep_their_interval);
+	TEST(a_shorter_timeout_reaches_idle_sessions);
+	TEST(commands_have_a_length);
+	TEST(line_ends_are_mended_where_that_is_wanted);
 	return test_finish();
 }

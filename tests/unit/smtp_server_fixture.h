@@ -31,7 +31,8 @@ static struct {
 /* The settings of server `s`, "PATH=VALUE" lines behind "server s ", over what every test has. */
 static struct config *fixture_config(const char *const *settings)
 {
-	static const char *const common[] = {"smtp listen test:25=", "smtp max-message-size=1M", "next-hop 127.0.0.1=", NULL};
+	static const char *const common[] = {"smtp listen test:25=", "smtp max-message-size=1M", "smtp bad-command-delay=0s",
+					     "next-hop 127.0.0.1=", NULL};
 	const char *const *const lists[] = {common, settings};
 	struct snapshot *snapshot = snapshot_new();
 	struct config *config;

@@ -28,9 +28,16 @@ void mime_scan_free(struct mime_scan *scan)
 	free(scan);
 }
 
+static void note_length(struct mime_scan *scan, uint64_t length)
+{
+	if (length > scan->longest_line)
+		scan->longest_line = length;
+}
+
 /* A line is looked at whole up to MIME_HOLD_BYTES; how longer ones are treated does not depend on how they are fed. */
 static void take_line(struct mime_scan *scan, struct bytes line)
 {
+	note_length(scan, line.len);
 	mime_structure_line(scan, line);
 	scan->line_offset += line.len;
 }
@@ -41,10 +48,12 @@ static void take_more(struct mime_scan *scan, struct bytes piece, bool ends)
 		mime_structure_long_more(scan, piece);
 	scan->line_offset += piece.len;
 	scan->in_long_line = !ends;
+	note_length(scan, scan->line_offset - scan->long_offset);
 }
 
 static void take_long(struct mime_scan *scan, struct bytes head)
 {
+	scan->long_offset = scan->line_offset;
 	mime_structure_long_line(scan, head);
 	scan->line_offset += head.len;
 	scan->in_long_line = true;
@@ -104,6 +113,11 @@ void mime_scan_finish(struct mime_scan *scan)
 uint64_t mime_scan_signed_end(const struct mime_scan *scan)
 {
 	return scan->signed_end;
+}
+
+uint64_t mime_scan_longest_line(const struct mime_scan *scan)
+{
+	return scan->longest_line;
 }
 
 uint64_t mime_scan_size(const struct mime_scan *scan)

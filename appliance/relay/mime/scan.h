@@ -64,6 +64,7 @@ void mime_field_unfold(struct buf *out, const struct mime_field *field);
  */
 void mime_scan_signed_head(const struct mime_scan *scan, struct buf *out);
 uint64_t mime_scan_signed_end(const struct mime_scan *scan);
+uint64_t mime_scan_longest_line(const struct mime_scan *scan); /* octets with its line end, of the lines that are over */
 uint64_t mime_scan_size(const struct mime_scan *scan); /* octets fed */
 
 enum mime_verdict mime_scan_verdict(const struct mime_scan *scan);

@@ -79,7 +79,8 @@ enum keeping { KEEP_NOTHING, KEEP_PART, KEEP_BODY };
 struct mime_scan {
 	enum scan_state state;
 	uint64_t size; /* octets fed */
-	uint64_t line_offset; /* of the line at hand */
+	uint64_t line_offset; /* of the line at hand; within a long one of the piece */
+	uint64_t long_offset, longest_line;
 	struct buf held; /* its octets so far, when it came in pieces */
 	bool in_long_line, long_is_field;
 	bool has_8bit, finished;

@@ -79,8 +79,13 @@ enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONF
 
 struct config_limits {
 	uint32_t sessions, sessions_per_client, recipients, messages_per_session, bad_commands;
-	uint64_t message_bytes;
+	uint32_t header_fields;
+	uint32_t messages_per_minute; /* of a client; 0: no limit */
+	uint32_t failed_logins; /* of a client in a row, then it waits */
+	uint64_t message_bytes, header_bytes, line_bytes, command_bytes; /* line and command with their CRLF */
 	int64_t idle_ms, session_ms;
+	int64_t bad_command_delay_ms; /* of the reply, once half of bad_commands are used up */
+	int64_t receive_interval_ms; /* between two messages of a client; 0: none */
 };
 
 struct config_server {
@@ -93,6 +98,7 @@ struct config_server {
 	size_t n_users;
 	enum config_auth auth;
 	bool auth_without_tls; /* AUTH is offered on a connection without TLS */
+	bool normalise_line_ends;
 	enum config_received received;
 	struct config_limits limits;
 	struct config_next_hop *next_hops; /* by priority */

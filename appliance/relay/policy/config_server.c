@@ -274,18 +274,36 @@ static bool read_retry(const struct reader *reader, struct err *err)
 	return fine;
 }
 
+static uint64_t size(const struct reader *reader, const char *name)
+{
+	return (uint64_t)setting_parse_size(text(reader, name));
+}
+
+static int64_t duration_ms(const struct reader *reader, const char *name)
+{
+	return setting_parse_duration_ms(text(reader, name));
+}
+
 static void read_limits(const struct reader *reader)
 {
-	struct config_server *server = reader->server;
-
-	server->limits.sessions = number(reader, "smtp max-sessions");
-	server->limits.sessions_per_client = number(reader, "smtp max-sessions-per-client");
-	server->limits.recipients = number(reader, "smtp max-recipients");
-	server->limits.messages_per_session = number(reader, "smtp max-messages-per-session");
-	server->limits.bad_commands = number(reader, "smtp max-bad-commands");
-	server->limits.message_bytes = (uint64_t)setting_parse_size(text(reader, "smtp max-message-size"));
-	server->limits.idle_ms = setting_parse_duration_ms(text(reader, "smtp idle-timeout"));
-	server->limits.session_ms = setting_parse_duration_ms(text(reader, "smtp session-timeout"));
+	reader->server->limits = (struct config_limits){
+	    .sessions = number(reader, "smtp max-sessions"),
+	    .sessions_per_client = number(reader, "smtp max-sessions-per-client"),
+	    .recipients = number(reader, "smtp max-recipients"),
+	    .messages_per_session = number(reader, "smtp max-messages-per-session"),
+	    .messages_per_minute = number(reader, "smtp max-messages-per-minute"),
+	    .bad_commands = number(reader, "smtp max-bad-commands"),
+	    .failed_logins = number(reader, "smtp max-failed-logins"),
+	    .header_fields = number(reader, "smtp max-header-fields"),
+	    .header_bytes = size(reader, "smtp max-header-size"),
+	    .message_bytes = size(reader, "smtp max-message-size"),
+	    .line_bytes = size(reader, "smtp max-line-length"),
+	    .command_bytes = size(reader, "smtp max-command-length"),
+	    .idle_ms = duration_ms(reader, "smtp idle-timeout"),
+	    .session_ms = duration_ms(reader, "smtp session-timeout"),
+	    .bad_command_delay_ms = duration_ms(reader, "smtp bad-command-delay"),
+	    .receive_interval_ms = duration_ms(reader, "smtp receive-interval"),
+	};
 }
 
 static void read_words(const struct reader *reader)
@@ -297,6 +315,7 @@ static void read_words(const struct reader *reader)
 
 	server->auth = (enum config_auth)word(reader, "smtp auth", auth);
 	server->auth_without_tls = flag(reader, "smtp auth-without-tls");
+	server->normalise_line_ends = strcmp(text(reader, "smtp bare-line-ends"), "normalise") == 0;
 	server->received = (enum config_received)word(reader, "received", received);
 	server->smime_enabled = flag(reader, "smime enabled");
 	server->refuse_unsigned_sender = strcmp(text(reader, "smime unsigned-sender"), "refuse") == 0;

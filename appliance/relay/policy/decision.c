@@ -1,5 +1,6 @@
 #include "appliance/relay/policy/decision.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -316,13 +317,26 @@ static void decide_copies(const struct decision_facts *facts, struct decision *d
 
 /* ---- the whole ---- */
 
+static bool check_size(const struct config_limits *limits, const struct mime_scan *scan, struct decision *decision)
+{
+	const struct mime_header *header = mime_scan_header(scan);
+
+	if (header->too_large || header->body_offset > limits->header_bytes)
+		return refuse(decision, 554, "5.6.0", "The message header is larger than %" PRIu64 " bytes",
+			      limits->header_bytes);
+	if (header->count > limits->header_fields)
+		return refuse(decision, 554, "5.6.0", "The message header has more than %" PRIu32 " fields",
+			      limits->header_fields);
+	if (mime_scan_longest_line(scan) > limits->line_bytes)
+		return refuse(decision, 554, "5.6.0", "The message has a line longer than %" PRIu64 " bytes", limits->line_bytes);
+	return true;
+}
+
 static bool check_header(const struct mime_header *header, struct decision *decision)
 {
 	size_t received = 0;
 
 	mime_header_find(header, "Received", &received);
-	if (header->too_large)
-		return refuse(decision, 554, "5.6.0", "The message header is larger than %u bytes", MIME_HEADER_MAX_BYTES);
 	if (header->has_nul)
 		return refuse(decision, 550, "5.6.0", "The message header holds a NUL");
 	if (received > RECEIVED_FIELDS_MAX)
@@ -335,7 +349,7 @@ void decision_judge(struct decision_facts *facts, const struct mime_scan *scan, 
 	facts->header = mime_scan_header(scan);
 	memset(decision, 0, sizeof *decision);
 	decision->refuse_enhanced = "";
-	if (!check_header(facts->header, decision))
+	if (!check_size(&facts->server->limits, scan, decision) || !check_header(facts->header, decision))
 		return;
 	facts->presigned = mime_scan_presigned(scan);
 	facts->verdict = mime_scan_verdict(scan);

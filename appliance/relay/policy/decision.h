@@ -57,8 +57,8 @@ const struct certificate *decision_certificate(const struct config_server *serve
 void decision_field_value(struct buf *out, const struct mime_field *field);
 
 /*
- * The header and what the scan found must suit before anything is decided: too large, NUL, a loop. Then decision_make. The scan
- * is finished; from and from_address are its mime_header_from.
+ * The header and what the scan found must suit before anything is decided: the limits of the server, NUL, a loop. Then
+ * decision_make. The scan is finished; from and from_address are its mime_header_from.
  */
 void decision_judge(struct decision_facts *facts, const struct mime_scan *scan, struct decision *decision);
 

@@ -71,8 +71,7 @@ size_t smtp_body_feed(struct smtp_body *body, struct bytes in, struct bytes *out
 		case SMTP_BODY_DOT_CR:
 			at = start = pass_line_end(body, at, SMTP_BODY_END);
 			break;
-		case SMTP_BODY_TEXT:
-		case SMTP_BODY_END:
+		default:
 			at = pass_text(body, at, end);
 			break;
 		}
@@ -81,9 +80,55 @@ size_t smtp_body_feed(struct smtp_body *body, struct bytes in, struct bytes *out
 	return (size_t)(at - in.data);
 }
 
+/* ---- Normalising ---- */
+
+static void put_text(struct smtp_body *body, uint8_t octet, struct buf *out)
+{
+	body->at = SMTP_BODY_TEXT;
+	if (octet == '\r') {
+		body->at = SMTP_BODY_CR;
+	} else if (octet == '\n') {
+		buf_put_text(out, "\r\n");
+		body->at = SMTP_BODY_BARE_START;
+	} else {
+		buf_put_byte(out, octet);
+	}
+}
+
+static void take_octet(struct smtp_body *body, uint8_t octet, struct buf *out)
+{
+	enum smtp_body_at before = body->at;
+
+	if (before == SMTP_BODY_CR && octet == '\n') {
+		buf_put_text(out, "\r\n");
+		body->at = SMTP_BODY_LINE_START;
+	} else if (before == SMTP_BODY_DOT_CR && octet == '\n') {
+		body->at = SMTP_BODY_END;
+	} else if (before == SMTP_BODY_DOT && octet == '\r') {
+		body->at = SMTP_BODY_DOT_CR;
+	} else if (body->dots && octet == '.' && (before == SMTP_BODY_LINE_START || before == SMTP_BODY_BARE_START)) {
+		body->at = before == SMTP_BODY_LINE_START ? SMTP_BODY_DOT : SMTP_BODY_BARE_DOT;
+	} else {
+		if (before == SMTP_BODY_CR || before == SMTP_BODY_DOT_CR)
+			buf_put_byte(out, ' ');
+		if (before == SMTP_BODY_BARE_DOT && octet != '.')
+			buf_put_byte(out, '.');
+		put_text(body, octet, out);
+	}
+}
+
+size_t smtp_body_normalise(struct smtp_body *body, struct bytes in, struct buf *out)
+{
+	size_t i = 0;
+
+	while (i < in.len && body->at != SMTP_BODY_END)
+		take_octet(body, in.data[i++], out);
+	return i;
+}
+
 bool smtp_body_finish(struct smtp_body *body)
 {
-	if (body->at == SMTP_BODY_CR)
+	if (body->at == SMTP_BODY_CR && !body->normalise)
 		set_fault(body, SMTP_BODY_BARE_CR);
-	return body->at == SMTP_BODY_LINE_START;
+	return body->at == SMTP_BODY_LINE_START || body->at == SMTP_BODY_BARE_START;
 }

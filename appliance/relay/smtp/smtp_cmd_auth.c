@@ -1,6 +1,7 @@
 /* AUTH (RFC 4954). */
 #include <stdlib.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/smtp/smtp_session.h"
 
@@ -37,7 +38,13 @@ enum smtp_reply smtp_check_auth(const struct smtp_session *session, struct smtp_
 		return SMTP_REPLY_AUTH_TWICE;
 	if (!smtp_parse_auth(request->arguments, &request->mechanism, &request->initial))
 		return SMTP_REPLY_AUTH_SYNTAX;
-	return smtp_auth_start(&trial, request->mechanism) ? SMTP_REPLY_NONE : SMTP_REPLY_AUTH_MECHANISM;
+	if (!smtp_auth_start(&trial, request->mechanism))
+		return SMTP_REPLY_AUTH_MECHANISM;
+	if (smtp_clients_may_log_in(session->service->clients, &session->counted,
+				    smtp_session_settings(session)->limits.failed_logins, clock_monotonic_ms()))
+		return SMTP_REPLY_NONE;
+	log_info("smtp.authentication-put-off", SMTP_SESSION_LOG(session));
+	return SMTP_REPLY_AUTH_BACK_OFF;
 }
 
 /* Back from the dialogue. */
@@ -54,6 +61,7 @@ static void on_checked(bool right, void *arg)
 	const char *user = smtp_auth_check_user(session->check);
 
 	log_info(right ? "smtp.authenticated" : "smtp.authentication-failed", SMTP_SESSION_LOG(session), LOG_TEXT("user", user));
+	smtp_clients_login(session->service->clients, &session->counted, right, clock_monotonic_ms());
 	if (right)
 		session->user = mem_string(user);
 	session->check = NULL;

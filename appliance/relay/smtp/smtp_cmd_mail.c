@@ -2,6 +2,7 @@
  * §5). */
 #include <stdlib.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/smtp/smtp_dsn.h"
 #include "appliance/relay/smtp/smtp_session.h"
@@ -133,6 +134,15 @@ enum smtp_reply smtp_check_mail(const struct smtp_session *session, struct smtp_
 
 void smtp_proceed_mail(struct smtp_session *session, const struct smtp_request *request)
 {
+	const struct config_limits *limits = &smtp_session_settings(session)->limits;
+	int64_t wait_ms;
+
+	if (!smtp_clients_message(session->service->clients, &session->counted, limits->messages_per_minute,
+				  limits->receive_interval_ms, clock_monotonic_ms(), &wait_ms)) {
+		smtp_session_reply(session, refused(session, request->arguments, SMTP_REPLY_RATE));
+		return;
+	}
+	smtp_session_hold(session, wait_ms);
 	session->transaction = smtp_transaction_new(session, request->path.address);
 	session->transaction->body_type = request->body_type;
 	session->transaction->smtputf8 = request->smtputf8;

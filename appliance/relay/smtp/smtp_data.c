@@ -37,7 +37,7 @@ void smtp_content_begin(struct smtp_session *session, bool dots)
 	    .expected_size = transaction->declared_size,
 	};
 
-	transaction->body = (struct smtp_body){.dots = dots};
+	transaction->body = (struct smtp_body){.dots = dots, .normalise = transaction->server->normalise_line_ends};
 	transaction->submission = submission_begin(&session->server->context, &envelope);
 	submission_on_resume(transaction->submission, on_resume, session);
 	free(client);
@@ -122,14 +122,30 @@ static void content_end(struct smtp_session *session)
 	submission_finish(session->transaction->submission, on_finished, session);
 }
 
+static size_t use(struct smtp_session *session, struct bytes in)
+{
+	struct smtp_body *body = &session->transaction->body;
+	struct buf normal = {0};
+	struct bytes octets;
+	size_t used;
+
+	session->active_ms = clock_monotonic_ms();
+	if (!body->normalise) {
+		used = smtp_body_feed(body, in, &octets);
+		append(session, octets);
+		return used;
+	}
+	used = smtp_body_normalise(body, in, &normal);
+	append(session, buf_bytes(&normal));
+	buf_clear(&normal);
+	return used;
+}
+
 size_t smtp_data_octets(struct smtp_session *session, struct bytes in)
 {
 	struct smtp_transaction *transaction = session->transaction;
-	struct bytes octets;
-	size_t used = smtp_body_feed(&transaction->body, in, &octets);
+	size_t used = use(session, in);
 
-	session->active_ms = clock_monotonic_ms();
-	append(session, octets);
 	if (transaction->body.at == SMTP_BODY_END)
 		content_end(session);
 	return used;
@@ -162,11 +178,8 @@ void smtp_chunk_begin(struct smtp_session *session, uint64_t octets, bool last)
 size_t smtp_chunk_octets(struct smtp_session *session, struct bytes in)
 {
 	struct smtp_transaction *transaction = session->transaction;
-	struct bytes octets;
-	size_t used = smtp_body_feed(&transaction->body, bytes_slice(in, 0, transaction->chunk_left), &octets);
+	size_t used = use(session, bytes_slice(in, 0, transaction->chunk_left));
 
-	session->active_ms = clock_monotonic_ms();
-	append(session, octets);
 	transaction->chunk_left -= used;
 	if (transaction->chunk_left == 0)
 		chunk_end(session);

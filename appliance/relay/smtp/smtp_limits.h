@@ -2,7 +2,6 @@
 #ifndef INKAN_RELAY_SMTP_LIMITS_H
 #define INKAN_RELAY_SMTP_LIMITS_H
 
-#define SMTP_COMMAND_MAX_BYTES 2048 /* a command line with its CRLF; RFC 5321 §4.5.3.1.4: 512 and room for extensions */
 #define SMTP_ADDRESS_MAX_BYTES 254 /* a mailbox; RFC 5321 §4.5.3.1.3: 256 with the brackets */
 #define SMTP_LABEL_MAX_BYTES 63 /* of a domain; RFC 1035 §2.3.4 */
 #define SMTP_HELLO_MAX_BYTES 255 /* argument of EHLO; RFC 5321 §4.5.3.1.2 */
@@ -13,6 +12,9 @@
 #define SMTP_USER_MAX_BYTES 255 /* RFC 4616 §2 */
 #define SMTP_PASSWORD_MAX_BYTES 255 /* RFC 4616 §2 */
 #define SMTP_AUTH_CHECKS_MAX 32 /* passwords that are being hashed at a time: 454 beyond */
+#define SMTP_LOGIN_WAIT_MAX_MS 300000 /* of a client that failed to log in again and again: doubled each time up to this */
+#define SMTP_LOGIN_MEMORY_MS 900000 /* failures are forgotten after this */
+#define SMTP_INTERVAL_WAIT_MAX_MS 60000 /* that a message may wait for `receive-interval`; beyond: 450 */
 #define SMTP_CLOSE_MS 5000 /* for the client to take the last reply and close */
 #define SMTP_ACCEPT_PAUSE_MS 1000 /* after accept(2) failed, as it does without descriptors */
 

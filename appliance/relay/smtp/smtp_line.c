@@ -1,7 +1,5 @@
 #include "appliance/relay/smtp/smtp_line.h"
 
-#include "appliance/relay/smtp/smtp_limits.h"
-
 static enum smtp_line_event fault(struct smtp_line *line, enum smtp_line_event event, uint8_t octet)
 {
 	line->skipping = true;
@@ -39,7 +37,7 @@ static enum smtp_line_event take(struct smtp_line *line, uint8_t octet)
 		line->after_cr = true;
 		return SMTP_LINE_MORE;
 	}
-	if (line->text.len + 2 == SMTP_COMMAND_MAX_BYTES)
+	if (line->text.len + 2 == line->max)
 		return fault(line, SMTP_LINE_TOO_LONG, octet);
 	buf_put_byte(&line->text, octet);
 	return SMTP_LINE_MORE;
@@ -52,7 +50,7 @@ size_t smtp_line_feed(struct smtp_line *line, struct bytes in, enum smtp_line_ev
 		buf_reset(&line->text);
 	}
 	if (line->text.capacity == 0)
-		buf_reserve(&line->text, SMTP_COMMAND_MAX_BYTES); /* never moved, so that no copy of a password is left behind */
+		buf_reserve(&line->text, line->max); /* never moved, so that no copy of a password is left behind */
 	*event = SMTP_LINE_MORE;
 	for (size_t i = 0; i < in.len; i++) {
 		*event = take(line, in.data[i]);

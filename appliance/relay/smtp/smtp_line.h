@@ -15,11 +15,12 @@ enum smtp_line_event {
 	SMTP_LINE_BARE_LF,
 	SMTP_LINE_BARE_CR,
 	SMTP_LINE_NUL,
-	SMTP_LINE_TOO_LONG /* SMTP_COMMAND_MAX_BYTES with its CRLF */
+	SMTP_LINE_TOO_LONG
 };
 
-/* Zero-initialise. */
+/* Zero-initialise, but for `max`. */
 struct smtp_line {
+	size_t max; /* octets of a line with its CRLF, 2 or more */
 	struct buf text;
 	bool after_cr, skipping, ready;
 };

@@ -2,9 +2,6 @@
 
 #include "appliance/relay/smtp/smtp_limits.h"
 
-#define STRING(x) #x
-#define NUMBER_TEXT(macro) STRING(macro)
-
 static const struct smtp_reply_row rows[SMTP_REPLIES] = {
     [SMTP_REPLY_OK] = {250, "2.0.0", "Ok"},
     [SMTP_REPLY_SENDER_OK] = {250, "2.1.0", "Sender ok"},
@@ -29,16 +26,18 @@ static const struct smtp_reply_row rows[SMTP_REPLIES] = {
     [SMTP_REPLY_HTTP] = {521, "5.5.1", "This is a mail server"},
     [SMTP_REPLY_BDAT_SYNTAX] = {521, "5.5.4", "Syntax: BDAT octets [LAST]"},
 
+    [SMTP_REPLY_RATE] = {450, "4.7.1", "Too many messages from your address; try again later"},
     [SMTP_REPLY_STORE_FAILED] = {451, "4.3.0", "The message store is not available; try again later"},
     [SMTP_REPLY_STORE_FULL] = {452, "4.3.1", "Insufficient system storage"},
     [SMTP_REPLY_RECIPIENTS] = {452, "4.5.3", "Too many recipients"},
+    [SMTP_REPLY_AUTH_BACK_OFF] = {454, "4.7.0", "Too many failed logins from your address; try again later"},
     [SMTP_REPLY_AUTH_BUSY] = {454, "4.7.0", "Too many logins at a time; try again later"},
 
     [SMTP_REPLY_UNKNOWN_COMMAND] = {500, "5.5.1", "Unknown command"},
     [SMTP_REPLY_LINE_BARE_LF] = {500, "5.5.2", "Bare <LF> in a command: lines end with <CR><LF>"},
     [SMTP_REPLY_LINE_BARE_CR] = {500, "5.5.2", "Bare <CR> in a command: lines end with <CR><LF>"},
     [SMTP_REPLY_LINE_NUL] = {500, "5.5.2", "NUL in a command"},
-    [SMTP_REPLY_LINE_TOO_LONG] = {500, "5.5.2", "Command line longer than " NUMBER_TEXT(SMTP_COMMAND_MAX_BYTES) " octets"},
+    [SMTP_REPLY_LINE_TOO_LONG] = {500, "5.5.2", "Command line too long"},
     [SMTP_REPLY_HELLO_SYNTAX] = {501, "5.5.4", "Syntax: EHLO host-name"},
     [SMTP_REPLY_MAIL_SYNTAX] = {501, "5.5.4", "Syntax: MAIL FROM:<address>"},
     [SMTP_REPLY_RCPT_SYNTAX] = {501, "5.5.4", "Syntax: RCPT TO:<address>"},

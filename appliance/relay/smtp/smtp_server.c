@@ -97,8 +97,7 @@ static void client_address(const struct sockaddr *from, struct in6_addr *address
 	memcpy(address->s6_addr + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
 }
 
-/* One client of IPv6 has a /64 at least: all of it counts as one. */
-static struct in6_addr counted_address(const struct in6_addr *address)
+struct in6_addr smtp_server_counted_address(const struct in6_addr *address)
 {
 	struct in6_addr counted = *address;
 
@@ -109,11 +108,11 @@ static struct in6_addr counted_address(const struct in6_addr *address)
 
 static enum smtp_reply admit(struct smtp_service *service, const struct in6_addr *address)
 {
-	struct in6_addr counted = counted_address(address);
+	struct in6_addr counted = smtp_server_counted_address(address);
 
 	if (service->sessions >= service->server->limits.sessions)
 		return SMTP_REPLY_SESSIONS;
-	if (!smtp_clients_enter(service->clients, &counted, service->server->limits.sessions_per_client))
+	if (!smtp_clients_enter(service->clients, &counted, service->server->limits.sessions_per_client, clock_monotonic_ms()))
 		return SMTP_REPLY_SESSIONS_OF_CLIENT;
 	service->sessions++;
 	return SMTP_REPLY_NONE;
@@ -166,9 +165,9 @@ static void on_retry_accept(int fd, short what, void *arg)
 
 void smtp_server_session_ended(struct smtp_server *server, struct smtp_service *service, const struct in6_addr *address)
 {
-	struct in6_addr counted = counted_address(address);
+	struct in6_addr counted = smtp_server_counted_address(address);
 
-	smtp_clients_leave(service->clients, &counted);
+	smtp_clients_leave(service->clients, &counted, clock_monotonic_ms());
 	service->sessions--;
 	server->state.sessions--;
 	sweep_services(server);
@@ -275,6 +274,8 @@ bool smtp_server_configure(struct smtp_server *server, struct config *config, bo
 	}
 	close_unnamed_listeners(server);
 	sweep_services(server);
+	for (struct smtp_session *session = server->sessions; session != NULL; session = session->next)
+		smtp_session_reconfigured(session);
 	return true;
 }
 

@@ -44,6 +44,9 @@ struct smtp_server {
 	struct event *stop_timer;
 };
 
+/* The address that limits count by: one client of IPv6 has a /64 at least, and all of it counts as one. */
+struct in6_addr smtp_server_counted_address(const struct in6_addr *address);
+
 /* A session is over: counts, and `stopped` when it was the last one. */
 void smtp_server_session_ended(struct smtp_server *server, struct smtp_service *service, const struct in6_addr *address);
 

@@ -81,6 +81,14 @@ static void on_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (session->held_until_ms > now) {
+		set_timer(session, session->held_until_ms - now);
+		return;
+	}
+	if (session->held_until_ms > 0) {
+		session->held_until_ms = 0;
+		session->active_ms = now; /* it was we who were silent */
+	}
 	if (waits_for_us(session)) {
 		session->active_ms = now;
 		set_timer(session, server->limits.idle_ms);
@@ -98,6 +106,14 @@ static void on_timer(int fd, short what, void *arg)
 	smtp_session_run(session);
 }
 
+void smtp_session_reconfigured(struct smtp_session *session)
+{
+	struct timeval now = {0};
+
+	if (session->state != SMTP_STATE_CLOSING && session->held_until_ms == 0)
+		evtimer_add(session->timer, &now); /* looks at the time that is left, from the loop */
+}
+
 /* ---- Replies ---- */
 
 static void flush(struct smtp_session *session)
@@ -105,7 +121,7 @@ static void flush(struct smtp_session *session)
 	struct evbuffer *output = bufferevent_get_output(session->stream);
 	ssize_t sent = 0;
 
-	if (session->replies.len == 0)
+	if (session->replies.len == 0 || session->held_until_ms > 0)
 		return;
 	if (session->direct && evbuffer_get_length(output) == 0) /* spares the loop two system calls and a round */
 		sent = send(bufferevent_getfd(session->stream), session->replies.data, session->replies.len,
@@ -123,11 +139,34 @@ static void log_close(const struct smtp_session *session, enum smtp_reply reply)
 		 LOG_TEXT("sender", session->transaction == NULL ? "" : session->transaction->sender));
 }
 
+void smtp_session_hold(struct smtp_session *session, int64_t ms)
+{
+	if (ms <= 0 || session->held_until_ms > 0 || session->state == SMTP_STATE_CLOSING)
+		return;
+	flush(session);
+	session->held_until_ms = clock_monotonic_ms() + ms;
+	set_timer(session, ms);
+}
+
+/* One more fault of the client: from half of the allowed ones on it waits for each reply. True: too many. */
+static bool blame(struct smtp_session *session)
+{
+	const struct config_limits *limits = &smtp_session_settings(session)->limits;
+
+	session->bad_commands++;
+	if (session->bad_commands >= limits->bad_commands)
+		return true;
+	if (session->bad_commands > limits->bad_commands / 2)
+		smtp_session_hold(session, limits->bad_command_delay_ms);
+	return false;
+}
+
 void smtp_session_reply(struct smtp_session *session, enum smtp_reply reply)
 {
+	bool last = smtp_reply_blames(reply) && blame(session);
+
 	smtp_reply_put(&session->replies, reply);
-	if (smtp_reply_blames(reply) && ++session->bad_commands >= smtp_session_settings(session)->limits.bad_commands &&
-	    !smtp_reply_closes(reply)) {
+	if (last && !smtp_reply_closes(reply)) {
 		reply = SMTP_REPLY_BAD_COMMANDS;
 		smtp_reply_put(&session->replies, reply);
 	}
@@ -144,6 +183,7 @@ void smtp_session_close(struct smtp_session *session)
 	smtp_transaction_free(session->transaction);
 	session->transaction = NULL;
 	session->paused = false;
+	session->held_until_ms = 0;
 	set_timer(session, SMTP_CLOSE_MS);
 }
 
@@ -160,7 +200,8 @@ void smtp_session_reset(struct smtp_session *session)
 
 static bool must_wait(const struct smtp_session *session)
 {
-	return waits_for_us(session) || evbuffer_get_length(bufferevent_get_output(session->stream)) > SMTP_OUTPUT_MAX_BYTES;
+	return waits_for_us(session) || session->held_until_ms > 0 ||
+	       evbuffer_get_length(bufferevent_get_output(session->stream)) > SMTP_OUTPUT_MAX_BYTES;
 }
 
 static size_t use(struct smtp_session *session, struct bytes in)
@@ -314,6 +355,8 @@ void smtp_session_new(struct smtp_server *server, struct smtp_service *service, 
 	session->service = service;
 	session->id = ++server->last_session;
 	session->address = *address;
+	session->counted = smtp_server_counted_address(address);
+	session->line.max = (size_t)settings->limits.command_bytes;
 	session->started_ms = session->active_ms = clock_monotonic_ms();
 	session->direct = true;
 	name_client(session);

@@ -75,6 +75,7 @@ struct smtp_session {
 	struct bufferevent *stream; /* the socket's; a TLS filter takes its place with `direct` false */
 	struct event *timer;
 	int64_t started_ms, active_ms; /* monotonic: connected; last complete command or message octets */
+	int64_t held_until_ms; /* monotonic: nothing is sent or read before; 0: not held */
 	bool direct; /* replies may be written to the socket past the stream */
 	bool running; /* smtp_session_run is on the stack */
 	bool full; /* as much input as may be waits: not reading */
@@ -85,6 +86,7 @@ struct smtp_session {
 	bool shut; /* our side is closed for writing */
 
 	struct in6_addr address; /* IPv4 mapped */
+	struct in6_addr counted; /* smtp_server_counted_address */
 	char client[INET6_ADDRSTRLEN];
 	char *hello; /* what the client calls itself, printable; NULL before EHLO */
 	bool extended; /* EHLO, not HELO */
@@ -113,6 +115,12 @@ void smtp_session_set_state(struct smtp_session *session, enum smtp_state state)
  * by 421; one that closes ends the session.
  */
 void smtp_session_reply(struct smtp_session *session, enum smtp_reply reply);
+
+/* What was put before goes out now; what is put from here on, and what the client sends, waits for this long. */
+void smtp_session_hold(struct smtp_session *session, int64_t ms);
+
+/* Its service has other settings: a shorter timeout counts at once. */
+void smtp_session_reconfigured(struct smtp_session *session);
 void smtp_session_close(struct smtp_session *session); /* after the replies that are put already */
 
 /* The transaction is over without a submission that finishes: aborts it, frees, back to READY (or GREETED). */
