@@ -1,4 +1,5 @@
-#include <openssl/asn1.h>
+#include <pthread.h>
+#include <string.h>
 
 #include "hsm/cms/cms_private.h"
 
@@ -22,12 +23,21 @@ static const uint8_t ecdsa_with_sha256[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 
 /* 2.16.840.1.101.3.4.2.{1,2,3} are SHA-256, 384, 512; parameters absent (RFC 5754 §2). */
 static const uint8_t sha256[] = {0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01};
 
+/* EVP_sha256() and the like are looked up by name in every operation. */
+static pthread_once_t fetched = PTHREAD_ONCE_INIT;
+static EVP_MD *digests[SIGN_SHA512 + 1];
+
+static void fetch(void)
+{
+	digests[SIGN_SHA256] = EVP_MD_fetch(NULL, "SHA256", NULL);
+	digests[SIGN_SHA384] = EVP_MD_fetch(NULL, "SHA384", NULL);
+	digests[SIGN_SHA512] = EVP_MD_fetch(NULL, "SHA512", NULL);
+}
+
 const EVP_MD *cms_digest(enum sign_digest algorithm)
 {
-	static const EVP_MD *(*const digests[])(void) = {
-	    [SIGN_SHA256] = EVP_sha256, [SIGN_SHA384] = EVP_sha384, [SIGN_SHA512] = EVP_sha512};
-
-	return digests[algorithm]();
+	pthread_once(&fetched, fetch);
+	return digests[algorithm];
 }
 
 void cms_put_digest_algorithm(struct buf *out, enum sign_digest algorithm)
@@ -58,13 +68,40 @@ void cms_put_signature_algorithm(struct buf *out, const struct cms_identity *ide
 	}
 }
 
-void cms_put_header(struct buf *out, int tag, size_t contents)
-{
-	size_t header = (size_t)ASN1_object_size(1, (int)contents, tag) - contents;
-	unsigned char *at;
+#define HEADER_MAX_BYTES 6
 
-	buf_reserve(out, header);
-	at = out->data + out->len;
-	ASN1_put_object(&at, 1, (int)contents, tag, V_ASN1_UNIVERSAL);
-	out->len += header;
+static size_t encode_header(uint8_t out[static HEADER_MAX_BYTES], enum der_tag tag, size_t contents)
+{
+	size_t octets = 0, len = 0;
+
+	out[len++] = (uint8_t)tag;
+	if (contents < 0x80) {
+		out[len++] = (uint8_t)contents;
+		return len;
+	}
+	while (contents >> (8 * octets) != 0)
+		octets++;
+	out[len++] = (uint8_t)(0x80 | octets);
+	while (octets-- > 0)
+		out[len++] = (uint8_t)(contents >> (8 * octets));
+	return len;
+}
+
+void cms_put_value(struct buf *out, enum der_tag tag, struct bytes contents)
+{
+	uint8_t header[HEADER_MAX_BYTES];
+
+	buf_put(out, header, encode_header(header, tag, contents.len));
+	buf_put_bytes(out, contents);
+}
+
+void cms_wrap(struct buf *out, enum der_tag tag, size_t start)
+{
+	uint8_t header[HEADER_MAX_BYTES];
+	size_t contents = out->len - start, len = encode_header(header, tag, contents);
+
+	buf_reserve(out, len);
+	memmove(out->data + start + len, out->data + start, contents);
+	memcpy(out->data + start, header, len);
+	out->len += len;
 }

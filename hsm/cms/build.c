@@ -1,15 +1,30 @@
 /*
- * OpenSSL assembles the SignerInfo with the public key alone; the attributes are encoded here as RFC 5652 §5.4 has them
- * (DER, sorted, as SET OF), since no OpenSSL 3.0 call signs a digest that is given.
+ * The SignedData is written here octet by octet (DER): no OpenSSL 3.0 call signs a digest that is given, and its CMS
+ * machinery copies every certificate for each message, which costs several times what this does.
  */
-#include <openssl/cms.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hsm/cms/cms_private.h"
+#include "hsm/cms/der.h"
 
-#define ATTRIBUTES_MAX 8
+#define ATTRIBUTES 4
+
+#define PUT(out, array) buf_put(out, array, sizeof(array))
+
+static const uint8_t version_1[] = {DER_INTEGER, 1, 1};
+static const uint8_t oid_signed_data[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02};
+static const uint8_t oid_message_digest[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x04};
+static const uint8_t oid_signing_time[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x05};
+
+/* EncapsulatedContentInfo without content: SEQUENCE { id-data }. */
+static const uint8_t no_content[] = {0x30, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01};
+
+/* SEQUENCE { id-contentType, SET { id-data } }. */
+static const uint8_t content_type[] = {0x30, 0x18, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x03,
+				       0x31, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01};
 
 bool cms_openssl_fail(struct err *err, const char *what)
 {
@@ -20,139 +35,125 @@ bool cms_openssl_fail(struct err *err, const char *what)
 	return false;
 }
 
-static bool add_signing_time(CMS_SignerInfo *signer, int64_t seconds)
+static void put_message_digest(struct buf *out, struct bytes digest)
 {
-	ASN1_TIME *time = ASN1_TIME_set(NULL, (time_t)seconds); /* UTCTime until 2049, as RFC 5652 §11.3 asks */
-	bool added = time != NULL && CMS_signed_add1_attr_by_NID(signer, NID_pkcs9_signingTime, time->type, time, -1) == 1;
+	size_t set, sequence = out->len;
 
-	ASN1_TIME_free(time);
-	return added;
+	PUT(out, oid_message_digest);
+	set = out->len;
+	cms_put_value(out, DER_OCTET_STRING, digest);
+	cms_wrap(out, DER_SET, set);
+	cms_wrap(out, DER_SEQUENCE, sequence);
 }
 
-static bool add_attributes(CMS_SignerInfo *signer, const struct cms_content *content)
+/* UTCTime until 2049, as RFC 5652 §11.3 asks. */
+static bool put_time(struct buf *out, int64_t seconds)
 {
-	return CMS_signed_add1_attr_by_NID(signer, NID_pkcs9_contentType, V_ASN1_OBJECT, OBJ_nid2obj(NID_pkcs7_data), -1) == 1 &&
-	       CMS_signed_add1_attr_by_NID(signer, NID_pkcs9_messageDigest, V_ASN1_OCTET_STRING, content->digest.data,
-					   (int)content->digest.len) == 1 &&
-	       (content->signing_time == 0 || add_signing_time(signer, content->signing_time));
-}
+	time_t time = (time_t)seconds;
+	struct tm utc;
+	char text[32];
+	bool short_year;
 
-/* OpenSSL knows of no padding yet, since it does not sign. */
-static bool set_algorithm(CMS_SignerInfo *signer, const struct cms_identity *identity, const struct cms_content *content)
-{
-	struct buf der = {0};
-	const uint8_t *at;
-	X509_ALGOR *made, *target;
-	bool set;
-
-	cms_put_signature_algorithm(&der, identity, content);
-	at = der.data;
-	made = d2i_X509_ALGOR(NULL, &at, (long)der.len);
-	CMS_SignerInfo_get0_algs(signer, NULL, NULL, NULL, &target);
-	set = made != NULL && X509_ALGOR_copy(target, made) == 1;
-	X509_ALGOR_free(made);
-	buf_clear(&der);
-	return set;
-}
-
-/* The leaf is there already, by CMS_add1_signer. */
-static bool add_intermediates(CMS_ContentInfo *cms, const struct cms_identity *identity)
-{
-	for (int i = 0; i < sk_X509_num(identity->intermediates); i++) {
-		if (CMS_add1_cert(cms, sk_X509_value(identity->intermediates, i)) != 1)
-			return false;
-	}
-	return true;
-}
-
-static CMS_SignerInfo *add_signer(CMS_ContentInfo *cms, const struct cms_identity *identity, const struct cms_content *content)
-{
-	CMS_SignerInfo *signer = CMS_add1_signer(cms, identity->leaf, identity->key, cms_digest(content->algorithm),
-						 CMS_PARTIAL | CMS_CADES | CMS_NOSMIMECAP);
-
-	return signer != NULL && add_attributes(signer, content) && set_algorithm(signer, identity, content) ? signer : NULL;
-}
-
-static bool encode_attribute(CMS_SignerInfo *signer, int at, struct buf *out)
-{
-	X509_ATTRIBUTE *attribute = CMS_signed_get_attr(signer, at);
-	uint8_t *der = NULL;
-	int len = i2d_X509_ATTRIBUTE(attribute, &der);
-
-	if (len <= 0)
+	if (gmtime_r(&time, &utc) == NULL || utc.tm_year < 50 || utc.tm_year + 1900 > 9999)
 		return false;
-	buf_put(out, der, (size_t)len);
-	OPENSSL_free(der);
+	short_year = utc.tm_year < 150;
+	strftime(text, sizeof text, short_year ? "%y%m%d%H%M%SZ" : "%Y%m%d%H%M%SZ", &utc);
+	cms_put_value(out, short_year ? DER_UTC_TIME : DER_GENERALIZED_TIME, bytes_text(text));
 	return true;
 }
 
-/* RFC 5652 §5.4: what is signed are the attributes as a DER SET OF. */
-static bool encode_signed_attributes(CMS_SignerInfo *signer, struct buf *out)
+static bool put_signing_time(struct buf *out, int64_t seconds)
 {
-	struct buf parts[ATTRIBUTES_MAX] = {{0}};
-	int count = CMS_signed_get_attr_count(signer);
-	size_t total = 0;
-	bool good = count > 0 && count <= ATTRIBUTES_MAX;
+	size_t set, sequence = out->len;
+	bool good;
 
-	for (int i = 0; good && i < count; i++) {
-		good = encode_attribute(signer, i, &parts[i]);
-		total += parts[i].len;
-	}
-	if (good) {
-		qsort(parts, (size_t)count, sizeof parts[0], cms_compare_encodings);
-		cms_put_header(out, V_ASN1_SET, total);
-		for (int i = 0; i < count; i++)
-			buf_put_bytes(out, buf_bytes(&parts[i]));
-	}
-	for (int i = 0; i < ATTRIBUTES_MAX; i++)
+	PUT(out, oid_signing_time);
+	set = out->len;
+	good = put_time(out, seconds);
+	cms_wrap(out, DER_SET, set);
+	cms_wrap(out, DER_SEQUENCE, sequence);
+	return good;
+}
+
+/* RFC 5652 §5.4: the attributes as a DER SET OF, which is what is signed. */
+static bool put_attributes(struct buf *out, const struct cms_identity *identity, const struct cms_content *content)
+{
+	struct buf parts[ATTRIBUTES] = {{0}};
+	size_t count = 3;
+	bool good = true;
+
+	PUT(&parts[0], content_type);
+	put_message_digest(&parts[1], content->digest);
+	buf_put_bytes(&parts[2], buf_bytes(&identity->signing_certificate[content->algorithm]));
+	if (content->signing_time != 0)
+		good = put_signing_time(&parts[count++], content->signing_time);
+	qsort(parts, count, sizeof parts[0], cms_compare_encodings);
+	for (size_t i = 0; i < count; i++) {
+		buf_put_bytes(out, buf_bytes(&parts[i]));
 		buf_clear(&parts[i]);
+	}
+	cms_wrap(out, DER_SET, 0);
 	return good;
 }
 
-static bool digest_attributes(CMS_SignerInfo *signer, enum sign_digest algorithm, uint8_t *digest)
+/* RFC 5652 §5.3; the attributes there are [0] IMPLICIT, so their first octet differs from what was signed. */
+static void put_signer(struct buf *out, const struct cms_identity *identity, const struct cms_content *content,
+		       struct bytes attributes, struct bytes signature)
 {
-	struct buf attributes = {0};
-	bool good = encode_signed_attributes(signer, &attributes) &&
-		    EVP_Digest(attributes.data, attributes.len, digest, NULL, cms_digest(algorithm), NULL) == 1;
+	size_t set = out->len;
 
-	buf_clear(&attributes);
-	return good;
+	PUT(out, version_1);
+	buf_put_bytes(out, buf_bytes(&identity->issuer_and_serial));
+	cms_put_digest_algorithm(out, content->algorithm);
+	buf_put_byte(out, DER_CONTEXT_0);
+	buf_put_bytes(out, bytes_slice(attributes, 1, attributes.len));
+	cms_put_signature_algorithm(out, identity, content);
+	cms_put_value(out, DER_OCTET_STRING, signature);
+	cms_wrap(out, DER_SEQUENCE, set);
+	cms_wrap(out, DER_SET, set);
 }
 
-static bool set_signature(CMS_SignerInfo *signer, struct bytes signature)
+/* RFC 5652 §3, §5.1. `out` is empty. */
+static void put_signed_data(struct buf *out, const struct cms_identity *identity, const struct cms_content *content,
+			    struct bytes attributes, struct bytes signature)
 {
-	return ASN1_STRING_set(CMS_SignerInfo_get0_signature(signer), signature.data, (int)signature.len) == 1;
-}
+	size_t data, at;
 
-static bool encode(CMS_ContentInfo *cms, struct buf *der)
-{
-	uint8_t *out = NULL;
-	int len = i2d_CMS_ContentInfo(cms, &out);
-
-	if (len <= 0)
-		return false;
-	buf_put(der, out, (size_t)len);
-	OPENSSL_free(out);
-	return true;
+	buf_reserve(out, identity->certificates.len + identity->issuer_and_serial.len + attributes.len + signature.len + 256);
+	PUT(out, oid_signed_data);
+	data = out->len;
+	PUT(out, version_1);
+	at = out->len;
+	cms_put_digest_algorithm(out, content->algorithm);
+	cms_wrap(out, DER_SET, at);
+	PUT(out, no_content);
+	at = out->len;
+	buf_put_bytes(out, buf_bytes(&identity->certificates));
+	cms_wrap(out, DER_CONTEXT_0, at);
+	put_signer(out, identity, content, attributes, signature);
+	cms_wrap(out, DER_SEQUENCE, data);
+	cms_wrap(out, DER_CONTEXT_0, data);
+	cms_wrap(out, DER_SEQUENCE, 0);
 }
 
 static bool build(const struct cms_identity *identity, const struct cms_content *content, cms_signature *sign, void *arg,
 		  struct buf *der, struct err *err)
 {
-	CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_DETACHED | CMS_BINARY);
-	CMS_SignerInfo *signer = cms != NULL ? add_signer(cms, identity, content) : NULL;
 	uint8_t digest[SIGN_DIGEST_MAX_BYTES];
-	struct buf signature = {0};
-	bool done = false;
+	struct buf attributes = {0}, signature = {0};
+	bool done;
 
-	if (signer == NULL || !add_intermediates(cms, identity) || !digest_attributes(signer, content->algorithm, digest))
-		cms_openssl_fail(err, "building the CMS");
-	else if (sign(arg, content->algorithm, content->pss, bytes_of(digest, sign_digest_bytes(content->algorithm)), &signature,
-		      err))
-		done = (set_signature(signer, buf_bytes(&signature)) && encode(cms, der)) ||
-		       cms_openssl_fail(err, "encoding the CMS");
+	if (!put_attributes(&attributes, identity, content))
+		done = err_set(err, ERR_INVALID, "a signing time that no calendar has");
+	else if (EVP_Digest(attributes.data, attributes.len, digest, NULL, cms_digest(content->algorithm), NULL) != 1)
+		done = cms_openssl_fail(err, "building the CMS");
+	else
+		done = sign(arg, content->algorithm, content->pss, bytes_of(digest, sign_digest_bytes(content->algorithm)),
+			    &signature, err);
+	if (done)
+		put_signed_data(der, identity, content, buf_bytes(&attributes), buf_bytes(&signature));
+	buf_clear(&attributes);
 	buf_clear(&signature);
-	CMS_ContentInfo_free(cms);
 	return done;
 }
 

@@ -8,9 +8,12 @@ enum der_tag {
 	DER_INTEGER = 0x02,
 	DER_OCTET_STRING = 0x04,
 	DER_OID = 0x06,
+	DER_UTC_TIME = 0x17,
+	DER_GENERALIZED_TIME = 0x18,
 	DER_SEQUENCE = 0x30,
 	DER_SET = 0x31,
-	DER_CONTEXT_0 = 0xa0 /* constructed */
+	DER_CONTEXT_0 = 0xa0, /* constructed */
+	DER_CONTEXT_4 = 0xa4
 };
 
 struct der {

@@ -109,6 +109,45 @@ static bool encode_certificates(struct cms_identity *identity)
 	return good;
 }
 
+static const uint8_t oid_signing_certificate_v2[] = {0x06, 0x0b, 0x2a, 0x86, 0x48, 0x86, 0xf7,
+						     0x0d, 0x01, 0x09, 0x10, 0x02, 0x2f};
+
+/* RFC 5035 §3: the hash of the leaf, by the digest of the signature (SHA-256 is the default and left out), and its issuer. */
+static void encode_signing_certificate(struct buf *out, enum sign_digest algorithm, struct bytes hash, struct bytes issuer,
+				       struct bytes serial)
+{
+	size_t value, names;
+
+	buf_put(out, oid_signing_certificate_v2, sizeof oid_signing_certificate_v2);
+	value = out->len;
+	if (algorithm != SIGN_SHA256)
+		cms_put_digest_algorithm(out, algorithm);
+	cms_put_value(out, DER_OCTET_STRING, hash);
+	names = out->len;
+	cms_put_value(out, DER_CONTEXT_4, issuer);
+	cms_wrap(out, DER_SEQUENCE, names);
+	buf_put_bytes(out, serial);
+	cms_wrap(out, DER_SEQUENCE, names);
+	cms_wrap(out, DER_SEQUENCE, value);
+	cms_wrap(out, DER_SEQUENCE, value);
+	cms_wrap(out, DER_SEQUENCE, value);
+	cms_wrap(out, DER_SET, value);
+	cms_wrap(out, DER_SEQUENCE, 0);
+}
+
+static bool encode_signing_certificates(struct cms_identity *identity, struct bytes issuer, struct bytes serial)
+{
+	for (enum sign_digest algorithm = SIGN_SHA256; algorithm <= SIGN_SHA512; algorithm++) {
+		uint8_t hash[SIGN_DIGEST_MAX_BYTES];
+
+		if (cms_digest(algorithm) == NULL || X509_digest(identity->leaf, cms_digest(algorithm), hash, NULL) != 1)
+			return false;
+		encode_signing_certificate(&identity->signing_certificate[algorithm], algorithm,
+					   bytes_of(hash, sign_digest_bytes(algorithm)), issuer, serial);
+	}
+	return true;
+}
+
 static bool encode_issuer_and_serial(struct cms_identity *identity)
 {
 	uint8_t *name = NULL, *serial = NULL;
@@ -117,9 +156,12 @@ static bool encode_issuer_and_serial(struct cms_identity *identity)
 	bool good = name_len > 0 && serial_len > 0;
 
 	if (good) {
-		cms_put_header(&identity->issuer_and_serial, V_ASN1_SEQUENCE, (size_t)name_len + (size_t)serial_len);
-		buf_put(&identity->issuer_and_serial, name, (size_t)name_len);
-		buf_put(&identity->issuer_and_serial, serial, (size_t)serial_len);
+		struct bytes issuer = bytes_of(name, (size_t)name_len), number = bytes_of(serial, (size_t)serial_len);
+
+		buf_put_bytes(&identity->issuer_and_serial, issuer);
+		buf_put_bytes(&identity->issuer_and_serial, number);
+		cms_wrap(&identity->issuer_and_serial, DER_SEQUENCE, 0);
+		good = encode_signing_certificates(identity, issuer, number);
 	}
 	OPENSSL_free(name);
 	OPENSSL_free(serial);
@@ -153,6 +195,8 @@ void cms_identity_free(struct cms_identity *identity)
 	EVP_PKEY_free(identity->key);
 	buf_clear(&identity->issuer_and_serial);
 	buf_clear(&identity->certificates);
+	for (size_t i = 0; i <= SIGN_SHA512; i++)
+		buf_clear(&identity->signing_certificate[i]);
 	free(identity);
 }
 
