@@ -66,8 +66,9 @@ HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol 
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,inkand inkan-relay inkan-hsm inkan)
+HSM_VIEW := $(BUILD)/bin/inkan-hsm-view.so
 
-all: $(PROGRAMS) ## build the four programs (the default)
+all: $(PROGRAMS) $(HSM_VIEW) ## build the four programs (the default)
 
 $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(INKAND_LIBS))
 	@mkdir -p $(@D)
@@ -88,6 +89,12 @@ $(BUILD)/bin/inkan: $(call object,provisioning/console/main.c) $(call libs,$(CON
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
+
+# What libp11 takes for the PKCS#11 module (hsm/token/engine_view.h); beside every program that uses the engine back end.
+%/inkan-hsm-view.so: hsm/view/view.c hsm/view/view.h
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -Wl,-z,relro,-z,now -o $@ $<
 
 # ---- tests ----
 # tests/unit/COMPONENT_SUBJECT_test.c links the archives that UNIT_LIBS_COMPONENT names.
@@ -144,7 +151,7 @@ $(TOKEN_MODULES): $(BUILD)/tests/token/%.so: tests/token/%.c tests/token/faulty_
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -o $@ $< -ldl
 
-$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm $(TOKEN_MODULES)
+$(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm $(HSM_VIEW) $(BUILD)/tests/token/inkan-hsm-view.so $(TOKEN_MODULES)
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
@@ -207,6 +214,7 @@ lint: ## clang without warnings, clang-format, cppcheck, man pages
 install: all ## install below DESTDIR PREFIX
 	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/inkan
+	install -m 644 $(HSM_VIEW) $(DESTDIR)$(PREFIX)/lib/inkan
 	ln -sf ../lib/inkan/inkand ../lib/inkan/inkan $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8 provisioning/*/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 

@@ -139,17 +139,13 @@ static void put_signed_data(struct buf *out, const struct cms_identity *identity
 static bool build(const struct cms_identity *identity, const struct cms_content *content, cms_signature *sign, void *arg,
 		  struct buf *der, struct err *err)
 {
-	uint8_t digest[SIGN_DIGEST_MAX_BYTES];
 	struct buf attributes = {0}, signature = {0};
 	bool done;
 
 	if (!put_attributes(&attributes, identity, content))
 		done = err_set(err, ERR_INVALID, "a signing time that no calendar has");
-	else if (EVP_Digest(attributes.data, attributes.len, digest, NULL, cms_digest(content->algorithm), NULL) != 1)
-		done = cms_openssl_fail(err, "building the CMS");
 	else
-		done = sign(arg, content->algorithm, content->pss, bytes_of(digest, sign_digest_bytes(content->algorithm)),
-			    &signature, err);
+		done = sign(arg, content->algorithm, content->pss, buf_bytes(&attributes), &signature, err);
 	if (done)
 		put_signed_data(der, identity, content, buf_bytes(&attributes), buf_bytes(&signature));
 	buf_clear(&attributes);

@@ -3,7 +3,7 @@
  * messageDigest, signingTime when asked for, and signingCertificateV2 (RFC 5035); the certificates are the leaf and its
  * intermediates without a root, in the order that DER gives a SET; the signer is named by issuerAndSerialNumber. No
  * sMIMECapabilities, no CRLs.
- * Whoever holds the key signs the digest of signedAttrs through a callback: this folder knows no token.
+ * Whoever holds the key signs signedAttrs through a callback: this folder knows no token.
  * Any thread; one identity may be used by many threads at once.
  */
 #ifndef INKAN_HSM_CMS_CMS_H
@@ -32,8 +32,8 @@ struct cms_content {
 	bool pss; /* RSASSA-PSS instead of PKCS #1 v1.5; an EC key cannot */
 };
 
-/* Appends the signature of `digest`: RSA octets, or DER ECDSA-Sig-Value. Its *err is handed through. */
-typedef bool cms_signature(void *arg, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+/* Appends the signature of `text` by its digest: RSA octets, or DER ECDSA-Sig-Value. Its *err is handed through. */
+typedef bool cms_signature(void *arg, enum sign_digest algorithm, bool pss, struct bytes text, struct buf *signature,
 			   struct err *err);
 
 /*

@@ -213,12 +213,12 @@ struct stroke {
 	enum token_fault fault;
 };
 
-static bool sign_on_token(void *arg, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+static bool sign_on_token(void *arg, enum sign_digest algorithm, bool pss, struct bytes text, struct buf *signature,
 			  struct err *err)
 {
 	struct stroke *stroke = arg;
 
-	return token_sign(stroke->key, algorithm, pss, digest, signature, &stroke->fault, err);
+	return token_sign_text(stroke->key, algorithm, pss, text, signature, &stroke->fault, err);
 }
 
 bool keyring_sign(struct keyring_entry *entry, const struct cms_content *content, struct buf *der, enum token_fault *fault,

@@ -11,7 +11,7 @@
 #include "hsm/sign/start.h"
 #include "hsm/sign/upkeep.h"
 
-#define KEYS_AT_START_MS 1000 /* of loading keys before READY; the rest follows in the background */
+#define KEYS_AT_START_MS 2000 /* of loading keys before READY; the rest follows in the background */
 #define STOP_MS 30000 /* for running signatures */
 
 struct worker {
@@ -79,6 +79,15 @@ static bool report_ready(struct worker *worker, struct err *err)
 	return told;
 }
 
+static void on_keys_loaded(void *arg)
+{
+	struct worker *worker = arg;
+	struct err err;
+
+	if (!report_ready(worker, &err))
+		worker_fail(WORKER_EXIT_INTERNAL, err.text);
+}
+
 /* READY again tells inkand that the relay may ask for signatures with these. */
 static void on_certificates(struct worker *worker, struct msg *msg)
 {
@@ -90,9 +99,7 @@ static void on_certificates(struct worker *worker, struct msg *msg)
 	keyring_replace(worker->keyring, &certificates);
 	log_info("worker.certificates", LOG_NUMBER("count", certificates.count));
 	worker_certificates_clear(&certificates);
-	upkeep_load_keys(worker->upkeep);
-	if (!report_ready(worker, &err))
-		worker_fail(WORKER_EXIT_INTERNAL, err.text);
+	upkeep_load_now(worker->upkeep, on_keys_loaded, worker);
 }
 
 static void on_ping(struct worker *worker, struct msg *msg)

@@ -25,6 +25,9 @@ struct canary {
 struct upkeep {
 	struct upkeep_place place;
 	struct event *load_timer;
+	upkeep_loaded *loaded_now; /* NULL: nobody waits for the keys */
+	void *loaded_arg;
+	struct event *loaded_timer;
 	struct event *check_timer;
 	struct event *watch;
 	int64_t check_since_ms;
@@ -43,6 +46,23 @@ static void in_ms(struct event *timer, int64_t ms)
 	struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	event_add(timer, &delay);
+}
+
+static void tell_loaded(struct upkeep *upkeep)
+{
+	upkeep_loaded *loaded = upkeep->loaded_now;
+
+	upkeep->loaded_now = NULL;
+	event_del(upkeep->loaded_timer);
+	if (loaded != NULL)
+		loaded(upkeep->loaded_arg);
+}
+
+static void on_loaded_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tell_loaded(arg);
 }
 
 static void load_work(void *arg)
@@ -65,6 +85,11 @@ static void load_finished(void *arg)
 		log_warning("key.missing", LOG_ERR(&upkeep->load_err));
 	else
 		jobs_judge(upkeep->place.jobs, upkeep->loaded, upkeep->load_fault, &upkeep->load_err);
+	if (upkeep->loaded_now != NULL && (upkeep->loaded || missing)) {
+		upkeep_load_keys(upkeep);
+		return;
+	}
+	tell_loaded(upkeep);
 	in_ms(upkeep->load_timer, upkeep->loaded || missing ? UPKEEP_REST * upkeep->load_ms : UPKEEP_CHECK_MS);
 }
 
@@ -80,10 +105,21 @@ void upkeep_load_keys(struct upkeep *upkeep)
 	if (upkeep->loading)
 		return;
 	upkeep->entry = keyring_find_unloaded(upkeep->place.keyring);
-	if (upkeep->entry == NULL)
+	if (upkeep->entry == NULL) {
+		tell_loaded(upkeep);
 		return;
+	}
 	upkeep->loading = true;
 	pool_submit(upkeep->place.pool, load_work, load_finished, upkeep);
+}
+
+void upkeep_load_now(struct upkeep *upkeep, upkeep_loaded *loaded, void *arg)
+{
+	tell_loaded(upkeep);
+	upkeep->loaded_now = loaded;
+	upkeep->loaded_arg = arg;
+	in_ms(upkeep->loaded_timer, UPKEEP_LOAD_MS);
+	upkeep_load_keys(upkeep);
 }
 
 static void check_work(void *arg)
@@ -198,6 +234,7 @@ struct upkeep *upkeep_new(const struct upkeep_place *place)
 
 	upkeep->place = *place;
 	upkeep->load_timer = evtimer_new(place->base, on_load_timer, upkeep);
+	upkeep->loaded_timer = evtimer_new(place->base, on_loaded_timer, upkeep);
 	upkeep->check_timer = evtimer_new(place->base, on_check_timer, upkeep);
 	upkeep->canary.timer = evtimer_new(place->base, on_canary_timer, upkeep);
 	upkeep->watch = event_new(place->base, -1, EV_PERSIST, on_watch, upkeep);

@@ -8,6 +8,14 @@
 
 #include "hsm/token/token.h"
 
+/* What is to be signed. `octets`, whose digest it is, are for a token that hashes itself; empty: there is the digest alone. */
+struct sign_text {
+	enum sign_digest algorithm;
+	bool pss;
+	struct bytes digest;
+	struct bytes octets;
+};
+
 struct token_backend {
 	const char *name;
 	unsigned max_threads;
@@ -16,10 +24,12 @@ struct token_backend {
 	void (*close)(void *state);
 	void *(*load)(void *state, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault, struct err *err);
 	void (*free)(void *state, void *key);
-	bool (*sign)(void *state, void *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
-		     enum token_fault *fault, struct err *err);
+	bool (*sign)(void *state, void *key, const struct sign_text *text, struct buf *signature, enum token_fault *fault,
+		     struct err *err);
 	bool (*check)(void *state, enum token_fault *fault, struct err *err);
 };
+
+const EVP_MD *token_digest(enum sign_digest algorithm);
 
 extern const struct token_backend token_backend_cryptoki;
 #ifndef OPENSSL_NO_ENGINE

@@ -4,6 +4,7 @@
  * them. A lost login is the end of the process: the PIN is not kept, and a fresh process logs in.
  */
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include "hsm/token/object.h"
 
 #define SIGNATURE_MAX_BYTES 1024 /* RSA-8192 */
+#define POINT_MAX_BYTES 256
 
 struct key {
 	_Atomic(CK_OBJECT_HANDLE) handle;
@@ -22,6 +24,11 @@ struct key {
 	size_t id_len;
 	uint8_t id[];
 };
+
+static CK_RV find_key(const struct session_pool *pool, CK_SESSION_HANDLE session, struct bytes key_id, CK_OBJECT_HANDLE *key)
+{
+	return key_search(module_functions(pool->module), session, CKO_PRIVATE_KEY, key_id, key);
+}
 
 static void cryptoki_close(void *state)
 {
@@ -31,7 +38,8 @@ static void cryptoki_close(void *state)
 		module_functions(pool->module)->C_CloseSession(pool->idle[--pool->n_idle]);
 	module_close(pool->module);
 	pthread_mutex_destroy(&pool->lock);
-	free(pool->index);
+	key_index_clear(&pool->private_keys);
+	key_index_clear(&pool->public_keys);
 	free(pool);
 }
 
@@ -51,6 +59,28 @@ static bool log_in(struct session_pool *pool, const struct secret *pin, enum tok
 	return err_set(err, why.code, "%s", why.text);
 }
 
+#define MECHANISMS_MAX 1024 /* of a token */
+
+static bool lists(const CK_MECHANISM_TYPE *mechanisms, size_t count, CK_MECHANISM_TYPE type)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (mechanisms[i] == type)
+			return true;
+	}
+	return false;
+}
+
+/* A token that hashes itself is given the text only when it says that it takes no digest: that costs it less. */
+static void choose_mechanisms(struct session_pool *pool)
+{
+	CK_MECHANISM_TYPE mechanisms[MECHANISMS_MAX];
+	size_t count = 0;
+	bool told = module_mechanisms(pool->module, pool->slot, mechanisms, MECHANISMS_MAX, &count, NULL);
+
+	pool->pkcs = !told || lists(mechanisms, count, CKM_RSA_PKCS) || !lists(mechanisms, count, CKM_SHA256_RSA_PKCS);
+	pool->pss = !told || lists(mechanisms, count, CKM_RSA_PKCS_PSS) || !lists(mechanisms, count, CKM_SHA256_RSA_PKCS_PSS);
+}
+
 static void *cryptoki_open(const struct token_place *place, unsigned long slot, const struct token_info *info,
 			   const struct secret *pin, enum token_fault *fault, struct err *err)
 {
@@ -64,41 +94,111 @@ static void *cryptoki_open(const struct token_place *place, unsigned long slot, 
 	pool = mem_new(sizeof *pool);
 	pool->module = module;
 	pool->slot = slot;
+	pool->private_keys.class = CKO_PRIVATE_KEY;
+	pool->public_keys.class = CKO_PUBLIC_KEY;
 	pthread_mutex_init(&pool->lock, NULL);
-	if (log_in(pool, pin, fault, err))
+	if (log_in(pool, pin, fault, err)) {
+		choose_mechanisms(pool);
+		pool_fill(pool, place->threads);
 		return pool;
+	}
 	cryptoki_close(pool);
 	return NULL;
+}
+
+/* Reads one attribute of up to `most` octets; len 0 when the token does not tell. */
+static size_t read_attribute(const struct session_pool *pool, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+			     CK_ATTRIBUTE_TYPE type, uint8_t *out, size_t most)
+{
+	CK_ATTRIBUTE attribute = {type, out, most};
+
+	if (module_functions(pool->module)->C_GetAttributeValue(session, object, &attribute, 1) != CKR_OK ||
+	    attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+		return 0;
+	return attribute.ulValueLen;
+}
+
+static bool same_modulus(const struct session_pool *pool, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, EVP_PKEY *public_key)
+{
+	uint8_t octets[SIGNATURE_MAX_BYTES];
+	size_t len = read_attribute(pool, session, key, CKA_MODULUS, octets, sizeof octets);
+	BIGNUM *expected = NULL, *found;
+	bool same;
+
+	if (len == 0 || EVP_PKEY_get_bn_param(public_key, OSSL_PKEY_PARAM_RSA_N, &expected) != 1)
+		return true;
+	found = BN_bin2bn(octets, (int)len, NULL);
+	same = found != NULL && BN_cmp(found, expected) == 0;
+	BN_free(found);
+	BN_free(expected);
+	return same;
+}
+
+/* The point stands in the public key, when the token has one: DER OCTET STRING (PKCS#11 §6.3.3), or bare on some tokens. */
+static bool same_point(struct session_pool *pool, CK_SESSION_HANDLE session, struct bytes key_id, EVP_PKEY *public_key)
+{
+	uint8_t octets[POINT_MAX_BYTES], expected[POINT_MAX_BYTES];
+	CK_OBJECT_HANDLE object;
+	size_t len, expected_len = 0;
+
+	if (key_index_find(&pool->public_keys, module_functions(pool->module), session, key_id, &object) != CKR_OK)
+		return true;
+	len = read_attribute(pool, session, object, CKA_EC_POINT, octets, sizeof octets);
+	if (len == 0 ||
+	    EVP_PKEY_get_octet_string_param(public_key, OSSL_PKEY_PARAM_PUB_KEY, expected, sizeof expected, &expected_len) != 1)
+		return true;
+	return len >= expected_len && memcmp(octets + len - expected_len, expected, expected_len) == 0;
+}
+
+/* As far as the token tells; what it does not tell is seen when the first signature is verified. */
+static bool belongs_to(struct session_pool *pool, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, struct bytes key_id,
+		       EVP_PKEY *public_key)
+{
+	bool ec = EVP_PKEY_is_a(public_key, "EC") == 1;
+	CK_KEY_TYPE type = 0;
+
+	if (read_attribute(pool, session, key, CKA_KEY_TYPE, (uint8_t *)&type, sizeof type) == sizeof type &&
+	    type != (ec ? CKK_EC : CKK_RSA))
+		return false;
+	return ec ? same_point(pool, session, key_id, public_key) : same_modulus(pool, session, key, public_key);
+}
+
+static struct key *key_new(struct bytes key_id, CK_OBJECT_HANDLE handle, bool ec)
+{
+	struct key *key = mem_new(sizeof *key + key_id.len);
+
+	atomic_init(&key->handle, handle);
+	key->ec = ec;
+	key->id_len = key_id.len;
+	memcpy(key->id, key_id.data, key_id.len);
+	return key;
 }
 
 static void *cryptoki_load(void *state, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault, struct err *err)
 {
 	struct session_pool *pool = state;
+	bool same = false;
 	CK_SESSION_HANDLE session = 0;
 	CK_OBJECT_HANDLE handle = 0;
-	struct key *key;
 	CK_RV rv = pool_take(pool, &session);
 
 	if (rv == CKR_OK)
-		rv = pool_search(pool, session, key_id, &handle);
+		rv = key_index_find(&pool->private_keys, module_functions(pool->module), session, key_id, &handle);
 	if (cryptoki_class(rv) == CRYPTOKI_SESSION && rv != CKR_NO_SUCH_KEY && session != 0 && pool_replace(pool, &session))
-		rv = pool_find_key(pool, session, key_id, &handle);
+		rv = find_key(pool, session, key_id, &handle);
+	if (rv == CKR_OK)
+		same = belongs_to(pool, session, handle, key_id, public_key);
 	if (session != 0)
 		pool_give(pool, session);
-	if (rv == CKR_NO_SUCH_KEY) {
+	if (rv == CKR_OK && same)
+		return key_new(key_id, handle, EVP_PKEY_is_a(public_key, "EC") == 1);
+	if (rv == CKR_OK)
+		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key on the token is not the certificate's");
+	else if (rv == CKR_NO_SUCH_KEY)
 		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token");
-		return NULL;
-	}
-	if (rv != CKR_OK) {
+	else
 		token_fail(fault, err, rv, "C_FindObjects");
-		return NULL;
-	}
-	key = mem_new(sizeof *key + key_id.len);
-	atomic_init(&key->handle, handle);
-	key->ec = EVP_PKEY_is_a(public_key, "EC") == 1;
-	key->id_len = key_id.len;
-	memcpy(key->id, key_id.data, key_id.len);
-	return key;
+	return NULL;
 }
 
 static void cryptoki_free(void *state, void *key)
@@ -118,35 +218,52 @@ static const uint8_t digest_info[][19] = {
 };
 
 static const struct {
-	CK_MECHANISM_TYPE hash;
+	CK_MECHANISM_TYPE hash, pkcs, pss;
 	CK_RSA_PKCS_MGF_TYPE mgf;
-} pss_hashes[] = {
-    [SIGN_SHA256] = {CKM_SHA256, CKG_MGF1_SHA256},
-    [SIGN_SHA384] = {CKM_SHA384, CKG_MGF1_SHA384},
-    [SIGN_SHA512] = {CKM_SHA512, CKG_MGF1_SHA512},
+} hashes[] = {
+    [SIGN_SHA256] = {CKM_SHA256, CKM_SHA256_RSA_PKCS, CKM_SHA256_RSA_PKCS_PSS, CKG_MGF1_SHA256},
+    [SIGN_SHA384] = {CKM_SHA384, CKM_SHA384_RSA_PKCS, CKM_SHA384_RSA_PKCS_PSS, CKG_MGF1_SHA384},
+    [SIGN_SHA512] = {CKM_SHA512, CKM_SHA512_RSA_PKCS, CKM_SHA512_RSA_PKCS_PSS, CKG_MGF1_SHA512},
 };
 
 struct operation {
 	CK_MECHANISM mechanism;
 	CK_RSA_PKCS_PSS_PARAMS pss;
-	uint8_t data[sizeof digest_info[0] + SIGN_DIGEST_MAX_BYTES];
-	CK_ULONG len;
+	uint8_t info[sizeof digest_info[0] + SIGN_DIGEST_MAX_BYTES];
+	struct bytes data;
 };
 
-static void operation_init(struct operation *operation, bool ec, bool pss, enum sign_digest algorithm, struct bytes digest)
+static void pss_init(struct operation *operation, const struct session_pool *pool, const struct sign_text *text)
 {
-	*operation = (struct operation){.mechanism.mechanism = ec ? CKM_ECDSA : pss ? CKM_RSA_PKCS_PSS : CKM_RSA_PKCS};
-	if (!ec && pss) {
-		operation->pss = (CK_RSA_PKCS_PSS_PARAMS){pss_hashes[algorithm].hash, pss_hashes[algorithm].mgf, digest.len};
-		operation->mechanism.pParameter = &operation->pss;
-		operation->mechanism.ulParameterLen = sizeof operation->pss;
+	bool hashed = pool->pss || text->octets.len == 0;
+
+	operation->pss = (CK_RSA_PKCS_PSS_PARAMS){hashes[text->algorithm].hash, hashes[text->algorithm].mgf, text->digest.len};
+	operation->mechanism =
+	    (CK_MECHANISM){hashed ? CKM_RSA_PKCS_PSS : hashes[text->algorithm].pss, &operation->pss, sizeof operation->pss};
+	operation->data = hashed ? text->digest : text->octets;
+}
+
+static void pkcs_init(struct operation *operation, const struct session_pool *pool, const struct sign_text *text)
+{
+	if (!pool->pkcs && text->octets.len > 0) {
+		operation->mechanism.mechanism = hashes[text->algorithm].pkcs;
+		operation->data = text->octets;
+		return;
 	}
-	if (!ec && !pss) {
-		memcpy(operation->data, digest_info[algorithm], sizeof digest_info[0]);
-		operation->len = sizeof digest_info[0];
-	}
-	memcpy(operation->data + operation->len, digest.data, digest.len);
-	operation->len += digest.len;
+	operation->mechanism.mechanism = CKM_RSA_PKCS;
+	memcpy(operation->info, digest_info[text->algorithm], sizeof digest_info[0]);
+	memcpy(operation->info + sizeof digest_info[0], text->digest.data, text->digest.len);
+	operation->data = bytes_of(operation->info, sizeof digest_info[0] + text->digest.len);
+}
+
+static void operation_init(struct operation *operation, const struct session_pool *pool, bool ec, const struct sign_text *text)
+{
+	operation->mechanism = (CK_MECHANISM){CKM_ECDSA, NULL, 0};
+	operation->data = text->digest;
+	if (!ec && text->pss)
+		pss_init(operation, pool, text);
+	else if (!ec)
+		pkcs_init(operation, pool, text);
 }
 
 static CK_RV sign_once(struct session_pool *pool, CK_SESSION_HANDLE session, struct key *key, struct operation *operation,
@@ -156,7 +273,7 @@ static CK_RV sign_once(struct session_pool *pool, CK_SESSION_HANDLE session, str
 	CK_RV rv = p11->C_SignInit(session, &operation->mechanism, atomic_load(&key->handle));
 
 	*len = SIGNATURE_MAX_BYTES;
-	return rv != CKR_OK ? rv : p11->C_Sign(session, operation->data, operation->len, out, len);
+	return rv != CKR_OK ? rv : p11->C_Sign(session, (CK_BYTE *)operation->data.data, operation->data.len, out, len);
 }
 
 static bool wants_a_new_handle(CK_RV rv)
@@ -177,7 +294,7 @@ static CK_RV sign_again(struct session_pool *pool, CK_SESSION_HANDLE *session, s
 		if (!wants_a_new_handle(rv))
 			return rv;
 	}
-	rv = pool_find_key(pool, *session, bytes_of(key->id, key->id_len), &handle);
+	rv = find_key(pool, *session, bytes_of(key->id, key->id_len), &handle);
 	if (rv != CKR_OK)
 		return rv;
 	atomic_store(&key->handle, handle);
@@ -205,8 +322,8 @@ static bool put_ecdsa(struct buf *signature, const uint8_t *pair, size_t len)
 	return true;
 }
 
-static bool cryptoki_sign(void *state, void *key_state, enum sign_digest algorithm, bool pss, struct bytes digest,
-			  struct buf *signature, enum token_fault *fault, struct err *err)
+static bool cryptoki_sign(void *state, void *key_state, const struct sign_text *text, struct buf *signature,
+			  enum token_fault *fault, struct err *err)
 {
 	struct session_pool *pool = state;
 	struct key *key = key_state;
@@ -218,7 +335,7 @@ static bool cryptoki_sign(void *state, void *key_state, enum sign_digest algorit
 
 	if (rv != CKR_OK)
 		return token_fail(fault, err, rv, "C_OpenSession");
-	operation_init(&operation, key->ec, pss, algorithm, digest);
+	operation_init(&operation, pool, key->ec, text);
 	rv = sign_once(pool, session, key, &operation, out, &len);
 	if (cryptoki_class(rv) == CRYPTOKI_SESSION)
 		rv = sign_again(pool, &session, key, &operation, rv, out, &len);

@@ -17,6 +17,14 @@ CK_RV pool_take(struct session_pool *pool, CK_SESSION_HANDLE *session)
 	return found ? CKR_OK : open_session(pool, session);
 }
 
+void pool_fill(struct session_pool *pool, unsigned sessions)
+{
+	CK_SESSION_HANDLE session;
+
+	while (pool->n_idle < sessions && pool->n_idle < SESSIONS_MAX && open_session(pool, &session) == CKR_OK)
+		pool->idle[pool->n_idle++] = session;
+}
+
 void pool_give(struct session_pool *pool, CK_SESSION_HANDLE session)
 {
 	bool kept;

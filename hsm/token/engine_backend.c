@@ -1,14 +1,13 @@
 /*
  * The back end "engine": OpenSSL's ENGINE "pkcs11", which is libp11. Written for 0.4.12 (Debian 12): it logs in when the
- * first key is loaded, shares at most 16 sessions, loads a key by enumerating all of them (so loads are serialised by
- * token.c), and never recovers from a lost session: every such error ends the process.
+ * first key is loaded, shares at most 16 sessions, would enumerate every key for each that it loads (engine_view.h) and may
+ * not load two at once (token.c sees to that), and never recovers from a lost session: every such error ends the process.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* ENGINE is, and has no other form in OpenSSL 3 */
 #include <openssl/opensslconf.h>
 
 #ifndef OPENSSL_NO_ENGINE
 
-#include <dlfcn.h>
 #include <openssl/engine.h>
 #include <openssl/err.h>
 #include <openssl/rsa.h>
@@ -18,13 +17,14 @@
 
 #include "hsm/token/backend.h"
 #include "hsm/token/cryptoki.h"
+#include "hsm/token/engine_view.h"
 
 #define ENGINE_SESSIONS_MAX 16 /* max_sessions of libp11's slot */
 
 struct engine {
 	ENGINE *engine;
 	struct buf token_uri; /* "pkcs11:token=…;serial=…" */
-	char *module;
+	struct engine_view *view;
 	unsigned long slot;
 };
 
@@ -67,6 +67,7 @@ static EVP_PKEY *load_private(struct engine *engine, struct bytes key_id)
 	UI_METHOD *silent = UI_create_method("no prompt"); /* libp11 asks at the terminal otherwise */
 	EVP_PKEY *key;
 
+	engine_view_want(engine->view, key_id);
 	buf_put_bytes(&uri, buf_bytes(&engine->token_uri));
 	buf_put_text(&uri, ";id=");
 	put_percent(&uri, key_id);
@@ -74,6 +75,7 @@ static EVP_PKEY *load_private(struct engine *engine, struct bytes key_id)
 	key = silent != NULL ? ENGINE_load_private_key(engine->engine, buf_text(&uri), silent, NULL) : NULL;
 	UI_destroy_method(silent);
 	buf_clear(&uri);
+	engine_view_want(engine->view, (struct bytes){0});
 	return key;
 }
 
@@ -121,15 +123,14 @@ static void engine_close(void *state)
 	ENGINE_finish(engine->engine);
 	ENGINE_free(engine->engine);
 	buf_clear(&engine->token_uri);
-	free(engine->module);
+	engine_view_close(engine->view);
 	free(engine);
 }
 
 /* Any load logs in first; this one finds nothing and does no more. */
 static bool log_in(struct engine *engine, enum token_fault *fault, struct err *err)
 {
-	static const uint8_t nobody[] = {0};
-	EVP_PKEY *key = load_private(engine, bytes_of(nobody, sizeof nobody));
+	EVP_PKEY *key = load_private(engine, (struct bytes){0});
 
 	EVP_PKEY_free(key);
 	if (key != NULL || object_was_not_found())
@@ -145,17 +146,23 @@ static bool log_in(struct engine *engine, enum token_fault *fault, struct err *e
 static void *engine_open(const struct token_place *place, unsigned long slot, const struct token_info *info,
 			 const struct secret *pin, enum token_fault *fault, struct err *err)
 {
+	struct engine_view *view = engine_view_open(place->module, err);
 	struct engine *engine;
-	ENGINE *loaded = load_engine(place->module, pin);
+	ENGINE *loaded;
 
+	*fault = TOKEN_FAULT_MODULE;
+	if (view == NULL)
+		return NULL;
+	loaded = load_engine(engine_view_path(view), pin);
 	if (loaded == NULL) {
 		engine_fail(fault, err, "OpenSSL engine pkcs11");
 		*fault = TOKEN_FAULT_MODULE;
+		engine_view_close(view);
 		return NULL;
 	}
 	engine = mem_new(sizeof *engine);
 	engine->engine = loaded;
-	engine->module = mem_string(place->module);
+	engine->view = view;
 	engine->slot = slot;
 	buf_put_text(&engine->token_uri, "pkcs11:token=");
 	put_percent(&engine->token_uri, bytes_text(info->label));
@@ -163,10 +170,20 @@ static void *engine_open(const struct token_place *place, unsigned long slot, co
 		buf_put_text(&engine->token_uri, ";serial=");
 		put_percent(&engine->token_uri, bytes_text(info->serial));
 	}
-	if (log_in(engine, fault, err))
+	if (log_in(engine, fault, err)) {
+		engine_view_stock(view, slot, place->threads - 1); /* libp11 has one */
 		return engine;
+	}
 	engine_close(engine);
 	return NULL;
+}
+
+/* Of another key or another type; -2 would be a comparison that OpenSSL cannot make. */
+static bool is_another(const EVP_PKEY *key, const EVP_PKEY *public_key)
+{
+	int same = EVP_PKEY_eq(key, public_key);
+
+	return same == 0 || same == -1;
 }
 
 static void *engine_load(void *state, struct bytes key_id, EVP_PKEY *public_key, enum token_fault *fault, struct err *err)
@@ -182,7 +199,7 @@ static void *engine_load(void *state, struct bytes key_id, EVP_PKEY *public_key,
 		engine_fail(fault, err, "loading the key");
 		return NULL;
 	}
-	if (EVP_PKEY_eq(key, public_key) == 0) {
+	if (is_another(key, public_key)) {
 		EVP_PKEY_free(key);
 		token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key on the token is not the certificate's");
 		return NULL;
@@ -196,24 +213,21 @@ static void engine_free(void *state, void *key)
 	EVP_PKEY_free(key);
 }
 
-static bool set_up(EVP_PKEY_CTX *context, EVP_PKEY *key, enum sign_digest algorithm, bool pss)
+static bool set_up(EVP_PKEY_CTX *context, EVP_PKEY *key, const struct sign_text *text)
 {
-	static const EVP_MD *(*const digests[])(void) = {
-	    [SIGN_SHA256] = EVP_sha256, [SIGN_SHA384] = EVP_sha384, [SIGN_SHA512] = EVP_sha512};
-
 	if (EVP_PKEY_sign_init(context) != 1)
 		return false;
 	if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA) {
-		if (EVP_PKEY_CTX_set_rsa_padding(context, pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) != 1)
+		if (EVP_PKEY_CTX_set_rsa_padding(context, text->pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) != 1)
 			return false;
-		if (pss && EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) != 1)
+		if (text->pss && EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) != 1)
 			return false;
 	}
-	return EVP_PKEY_CTX_set_signature_md(context, digests[algorithm]()) == 1;
+	return EVP_PKEY_CTX_set_signature_md(context, token_digest(text->algorithm)) == 1;
 }
 
-static bool engine_sign(void *state, void *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
-			enum token_fault *fault, struct err *err)
+static bool engine_sign(void *state, void *key, const struct sign_text *text, struct buf *signature, enum token_fault *fault,
+			struct err *err)
 {
 	struct engine *engine = state;
 	size_t len = (size_t)EVP_PKEY_get_size(key);
@@ -221,8 +235,8 @@ static bool engine_sign(void *state, void *key, enum sign_digest algorithm, bool
 	bool done;
 
 	buf_reserve(signature, len);
-	done = context != NULL && set_up(context, key, algorithm, pss) &&
-	       EVP_PKEY_sign(context, signature->data + signature->len, &len, digest.data, digest.len) == 1;
+	done = context != NULL && set_up(context, key, text) &&
+	       EVP_PKEY_sign(context, signature->data + signature->len, &len, text->digest.data, text->digest.len) == 1;
 	EVP_PKEY_CTX_free(context);
 	if (!done)
 		return engine_fail(fault, err, "signing");
@@ -230,31 +244,12 @@ static bool engine_sign(void *state, void *key, enum sign_digest algorithm, bool
 	return true;
 }
 
-/* A look past the engine, at the module that it has initialised: C_GetTokenInfo takes no session and changes nothing. */
-static CK_RV get_token_info(void *library, CK_SLOT_ID slot)
-{
-	CK_C_GetFunctionList get_functions;
-	CK_FUNCTION_LIST *functions = NULL;
-	CK_TOKEN_INFO info;
-	CK_RV rv;
-
-	*(void **)&get_functions = dlsym(library, "C_GetFunctionList");
-	if (get_functions == NULL)
-		return CKR_CRYPTOKI_NOT_INITIALIZED;
-	rv = get_functions(&functions);
-	return rv != CKR_OK ? rv : functions->C_GetTokenInfo(slot, &info);
-}
-
+/* A look past the engine, at the module that it has initialised. */
 static bool engine_check(void *state, enum token_fault *fault, struct err *err)
 {
 	struct engine *engine = state;
-	void *library = dlopen(engine->module, RTLD_NOW | RTLD_NOLOAD);
-	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	unsigned long rv = engine_view_ask(engine->view, engine->slot);
 
-	if (library != NULL) {
-		rv = get_token_info(library, engine->slot);
-		dlclose(library);
-	}
 	return rv == CKR_OK || token_fail(fault, err, rv, "C_GetTokenInfo");
 }
 

@@ -207,21 +207,49 @@ void token_key_free(struct token_key *key)
 	free(key);
 }
 
-bool token_sign(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
-		enum token_fault *fault, struct err *err)
+const EVP_MD *token_digest(enum sign_digest algorithm)
+{
+	static const EVP_MD *(*const digests[])(void) = {
+	    [SIGN_SHA256] = EVP_sha256, [SIGN_SHA384] = EVP_sha384, [SIGN_SHA512] = EVP_sha512};
+
+	return digests[algorithm]();
+}
+
+static bool sign(const struct token_key *key, const struct sign_text *text, struct buf *signature, enum token_fault *fault,
+		 struct err *err)
 {
 	struct token *token = key->token;
 	bool done;
 
-	if (digest.len == 0 || digest.len != sign_digest_bytes(algorithm))
-		return token_fault_set(fault, TOKEN_FAULT_MECHANISM, err, ERR_INVALID, "digest of %zu bytes", digest.len);
 	/* A module that uses OpenSSL itself leaves its errors in this thread's queue. */
 	ERR_clear_error();
-	done = token->backend->sign(token->state, key->state, algorithm, pss, digest, signature, fault, err);
+	done = token->backend->sign(token->state, key->state, text, signature, fault, err);
 	ERR_clear_error();
 	if (done)
 		*fault = TOKEN_FAULT_NONE;
 	return done;
+}
+
+bool token_sign(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+		enum token_fault *fault, struct err *err)
+{
+	struct sign_text text = {.algorithm = algorithm, .pss = pss, .digest = digest};
+
+	if (digest.len == 0 || digest.len != sign_digest_bytes(algorithm))
+		return token_fault_set(fault, TOKEN_FAULT_MECHANISM, err, ERR_INVALID, "digest of %zu bytes", digest.len);
+	return sign(key, &text, signature, fault, err);
+}
+
+bool token_sign_text(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes octets, struct buf *signature,
+		     enum token_fault *fault, struct err *err)
+{
+	uint8_t digest[SIGN_DIGEST_MAX_BYTES];
+	struct sign_text text = {.algorithm = algorithm, .pss = pss, .octets = octets};
+
+	if (EVP_Digest(octets.data, octets.len, digest, NULL, token_digest(algorithm), NULL) != 1)
+		return token_fault_set(fault, TOKEN_FAULT_MECHANISM, err, ERR_INTERNAL, "the digest cannot be made");
+	text.digest = bytes_of(digest, sign_digest_bytes(algorithm));
+	return sign(key, &text, signature, fault, err);
 }
 
 bool token_check(struct token *token, enum token_fault *fault, struct err *err)

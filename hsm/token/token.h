@@ -58,6 +58,10 @@ void token_key_free(struct token_key *key); /* no thread may be signing with it;
 bool token_sign(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
 		enum token_fault *fault, struct err *err) MUST_USE;
 
+/* The same of the digest of `octets`, which also a token that takes no digest can sign (cryptoki). */
+bool token_sign_text(struct token_key *key, enum sign_digest algorithm, bool pss, struct bytes octets, struct buf *signature,
+		     enum token_fault *fault, struct err *err) MUST_USE;
+
 /* Asks the token whether it is still there. May take as long as the module takes. */
 bool token_check(struct token *token, enum token_fault *fault, struct err *err) MUST_USE;
 

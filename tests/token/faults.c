@@ -75,3 +75,27 @@ unsigned fault_logins(void)
 		fclose(file);
 	return lines;
 }
+
+struct call_row { /* tests/token/faulty_switches.h */
+	char name[24];
+	uint64_t count;
+};
+
+uint64_t fault_calls(const char *function)
+{
+	char *path = path_of("calls");
+	struct buf rows = {0};
+	uint64_t count = 0;
+
+	CHECK(test_read_file(path, &rows));
+	for (size_t at = 0; at + sizeof(struct call_row) <= rows.len; at += sizeof(struct call_row)) {
+		struct call_row row;
+
+		memcpy(&row, rows.data + at, sizeof row);
+		if (strncmp(row.name, function, sizeof row.name) == 0)
+			count = row.count;
+	}
+	buf_clear(&rows);
+	free(path);
+	return count;
+}

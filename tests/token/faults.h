@@ -9,6 +9,7 @@ void faults_prepare(struct test_start *start);
 
 void fault_on(const char *name, const char *value);
 void fault_off(const char *name);
+uint64_t fault_calls(const char *function); /* of that Cryptoki function, since faults_prepare, by all processes */
 unsigned fault_logins(void); /* calls of C_Login since faults_prepare, by all processes */
 
 #endif

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "hsm/token/cryptoki.h"
 #include "tests/unit/test.h"
 
 static struct softhsm_key keys[SOFTHSM_KEYS];
@@ -66,6 +68,59 @@ void softhsm_import(EVP_PKEY *key, const uint8_t *id, size_t id_len)
 	unlink(path);
 	free(path);
 	free(hex);
+}
+
+static void copy_objects(CK_OBJECT_CLASS class, const struct softhsm_key *key, struct session *session, uint8_t prefix,
+			 unsigned count)
+{
+	struct template wanted = {0};
+	CK_OBJECT_HANDLE object, copy;
+	size_t found = 0;
+
+	template_number(&wanted, CKA_CLASS, class);
+	template_bytes(&wanted, CKA_ID, bytes_of(key->id, sizeof key->id));
+	must(object_find(session, &wanted, &object, 1, &found, NULL) && found == 1, "the key to be copied");
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t id[] = {prefix, (uint8_t)(i >> 8), (uint8_t)i};
+		struct template changed = {0};
+
+		template_bytes(&changed, CKA_ID, bytes_of(id, sizeof id));
+		must(session_functions(session)->C_CopyObject(session->handle, object, changed.items, changed.count, &copy) ==
+			 CKR_OK,
+		     "C_CopyObject");
+	}
+}
+
+static void multiply(const struct softhsm_key *key, uint8_t prefix, unsigned count)
+{
+	struct module *module = module_open(softhsm_module(), NULL);
+	struct session session = {0};
+	struct token_info info;
+	unsigned long slot;
+
+	must(module != NULL && module_find_token(module, SOFTHSM_LABEL, &slot, &info, NULL) &&
+		 session_open(module, slot, &session, NULL) && session_login(&session, bytes_text(SOFTHSM_PIN), NULL),
+	     "the token to copy keys on");
+	copy_objects(CKO_PRIVATE_KEY, key, &session, prefix, count);
+	copy_objects(CKO_PUBLIC_KEY, key, &session, prefix, count);
+	session_close(&session);
+	module_close(module);
+}
+
+/* In a process of its own: the caller's must not have used the module. */
+void softhsm_multiply(const struct softhsm_key *key, uint8_t prefix, unsigned count)
+{
+	pid_t pid;
+	int status = -1;
+
+	fflush(NULL);
+	pid = fork();
+	must(pid >= 0, "fork");
+	if (pid == 0) {
+		multiply(key, prefix, count);
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0) == pid && status == 0, "copies of a key");
 }
 
 void softhsm_destroy(const uint8_t *id, size_t id_len)

@@ -346,6 +346,87 @@ static void many_keys_can_be_loaded(void)
 	token_close(token);
 }
 
+/* Key types that we do not sign with, and that libp11 0.4.12 does not know, are somebody else's business. */
+static void foreign_keys_on_the_token_disturb_nothing(void)
+{
+	static const char *const types[] = {"ed25519", "p521"};
+	struct softhsm_key *keys = softhsm_keys();
+	struct token *token;
+
+	softhsm_fresh();
+	for (uint8_t i = 0; i < 2; i++) {
+		EVP_PKEY *key = test_key(types[i]);
+
+		softhsm_import(key, (uint8_t[]){0x01, i}, 2);
+		EVP_PKEY_free(key);
+	}
+	token = open_current();
+	for (unsigned i = 0; i < SOFTHSM_KEYS; i++) {
+		struct token_key *loaded = load(token, &keys[i]);
+		struct err err = {0};
+
+		test_case("%s: %s", backend, keys[i].type);
+		CHECK_OK(sign_and_verify(loaded, &keys[i], SIGN_SHA256, false, i, &err), &err);
+		token_key_free(loaded);
+	}
+	token_close(token);
+}
+
+static void a_key_of_another_certificate_is_not_loaded(void)
+{
+	static const char *const pairs[][2] = {
+	    {"rsa2048", "rsa3072"}, {"rsa2048", "p256"}, {"p256", "p384"}, {"p256", "rsa2048"}};
+	struct token *token = open_fresh();
+
+	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+		struct softhsm_key *key = softhsm_key(pairs[i][0]);
+		enum token_fault fault = TOKEN_FAULT_NONE;
+		struct err err = {0};
+
+		test_case("%s: %s for a certificate of %s", backend, pairs[i][0], pairs[i][1]);
+		CHECK(token_load_key(token, bytes_of(key->id, sizeof key->id), softhsm_key(pairs[i][1])->key, &fault, &err) ==
+		      NULL);
+		CHECK_INT(fault, TOKEN_FAULT_KEY);
+		CHECK_TEXT(err.text, "the key on the token is not the certificate's");
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct softhsm_key *key = softhsm_key(i == 0 ? "rsa2048" : "p256");
+		EVP_PKEY *another = test_key(key->type);
+		enum token_fault fault = TOKEN_FAULT_NONE;
+
+		test_case("%s: another key of type %s", backend, key->type);
+		CHECK(token_load_key(token, bytes_of(key->id, sizeof key->id), another, &fault, NULL) == NULL);
+		CHECK_INT(fault, TOKEN_FAULT_KEY);
+		EVP_PKEY_free(another);
+	}
+	token_close(token);
+}
+
+/* Of the octets, not of a digest: what a token that hashes itself needs. */
+static void a_text_is_signed_by_its_digest(void)
+{
+	static const uint8_t octets[] = "the attributes of a signature";
+	struct softhsm_key *key = softhsm_key("rsa2048");
+	struct token *token = open_fresh();
+	struct token_key *loaded = load(token, key);
+
+	for (int pss = 0; pss <= 1; pss++) {
+		struct buf signature = {0};
+		uint8_t digest[48];
+		enum token_fault fault;
+		struct err err = {0};
+
+		EVP_Q_digest(NULL, "SHA384", NULL, octets, sizeof octets, digest, NULL);
+		CHECK_OK(
+		    token_sign_text(loaded, SIGN_SHA384, pss == 1, bytes_of(octets, sizeof octets), &signature, &fault, &err),
+		    &err);
+		CHECK(verifies(key->key, SIGN_SHA384, pss == 1, bytes_of(digest, sizeof digest), buf_bytes(&signature)));
+		buf_clear(&signature);
+	}
+	token_key_free(loaded);
+	token_close(token);
+}
+
 static void a_key_that_is_destroyed_is_no_fault_of_the_token(void)
 {
 	struct softhsm_key *key = softhsm_key("rsa2048");
@@ -418,6 +499,9 @@ int main(void)
 		TEST_IN_CHILD(eight_threads_sign_with_all_keys_at_once, TEST_SECONDS);
 		TEST_IN_CHILD(a_key_that_came_later_can_be_loaded, TEST_SECONDS);
 		TEST_IN_CHILD(many_keys_can_be_loaded, TEST_SECONDS);
+		TEST_IN_CHILD(foreign_keys_on_the_token_disturb_nothing, TEST_SECONDS);
+		TEST_IN_CHILD(a_key_of_another_certificate_is_not_loaded, TEST_SECONDS);
+		TEST_IN_CHILD(a_text_is_signed_by_its_digest, TEST_SECONDS);
 		TEST_IN_CHILD(a_key_that_is_destroyed_is_no_fault_of_the_token, TEST_SECONDS);
 		TEST_IN_CHILD(a_digest_of_a_wrong_size_is_not_signed, TEST_SECONDS);
 	}

@@ -35,18 +35,20 @@ static bool set_up_signing(EVP_PKEY_CTX *context, const struct signer *signer, e
 	       (!pss || EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1);
 }
 
-static bool sign_in_software(void *arg, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+static bool sign_in_software(void *arg, enum sign_digest algorithm, bool pss, struct bytes text, struct buf *signature,
 			     struct err *err)
 {
 	struct signer *signer = arg;
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(signer->other != NULL ? signer->other : signer->key, NULL);
-	uint8_t out[1024];
+	const EVP_MD *md = algorithm == SIGN_SHA256 ? EVP_sha256() : algorithm == SIGN_SHA384 ? EVP_sha384() : EVP_sha512();
+	uint8_t out[1024], digest[SIGN_DIGEST_MAX_BYTES];
 	size_t len = sizeof out;
 	bool done;
 
 	signer->calls++;
 	done = !signer->refuse && set_up_signing(context, signer, algorithm, pss) &&
-	       EVP_PKEY_sign(context, out, &len, digest.data, digest.len) == 1;
+	       EVP_Digest(text.data, text.len, digest, NULL, md, NULL) == 1 &&
+	       EVP_PKEY_sign(context, out, &len, digest, sign_digest_bytes(algorithm)) == 1;
 	EVP_PKEY_CTX_free(context);
 	if (!done)
 		return err_set(err, ERR_UNAVAILABLE, "the token is away");
