@@ -52,16 +52,33 @@ static int64_t least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * What a waiting request goes before; NULL: at the end. What has been at a worker already is older than what waits: in front,
+ * in the order of the ids. A handshake does not stand behind all the mail, nor the mail behind all the handshakes: one of each.
+ */
+static struct request *place_of(const struct signer *signer, const struct request *request)
+{
+	struct request *first = TAILQ_FIRST(&signer->waiting), *after_tls = first, *at;
+
+	if (request->wire.tls_len == 0) {
+		while (first != NULL && (first->wire.tls_len > 0 || first->wire.id < request->wire.id))
+			first = TAILQ_NEXT(first, link);
+		return first;
+	}
+	for (at = first; at != NULL; at = TAILQ_NEXT(at, link)) {
+		if (at->wire.tls_len > 0 && at->wire.id < request->wire.id)
+			after_tls = TAILQ_NEXT(at, link);
+	}
+	return after_tls != NULL && after_tls->wire.tls_len == 0 ? TAILQ_NEXT(after_tls, link) : after_tls;
+}
+
 void request_wait(struct request *request, int64_t pause_ms)
 {
 	struct signer *signer = request->signer;
 	int64_t now = clock_monotonic_ms();
-	struct request *first = TAILQ_FIRST(&signer->waiting);
+	struct request *first = place_of(signer, request);
 
 	request->pause_until_ms = now + pause_ms;
-	/* What has been at a worker already is older than what waits: in front, in the order of the ids. */
-	while (first != NULL && first->wire.id < request->wire.id)
-		first = TAILQ_NEXT(first, link);
 	if (first != NULL)
 		TAILQ_INSERT_BEFORE(first, request, link);
 	else

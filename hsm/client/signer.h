@@ -1,5 +1,6 @@
 /*
- * The relay's side of signing: hands digests to whichever HSM worker is free and calls back with the CMS. All on the
+ * The relay's side of signing: hands digests (and texts of TLS handshakes) to whichever HSM worker is free and calls back with
+ * the CMS (or the signature). All on the
  * event loop's thread; nothing blocks. A request has an id, a deadline and can be cancelled; a worker that dies or
  * hangs has its requests handed to another within the deadline.
  */
@@ -32,7 +33,10 @@ void signer_attach(struct signer *signer, unsigned worker, int fd, unsigned thre
 /* Locked: requests fail at once with SIGNER_LOCKED, also those that wait (called from the loop). `why` is copied. */
 void signer_set_locked(struct signer *signer, bool locked, const char *why);
 
-/* request->id and budget_ms are set here. deadline_ms is of clock_monotonic_ms. Returns the id for signer_cancel. */
+/*
+ * Of mail, or of a TLS handshake (tls_len): then `cms` is the signature. request->id and budget_ms are set here. deadline_ms is of clock_monotonic_ms. Returns the id for
+ * signer_cancel.
+ */
 uint64_t signer_request(struct signer *signer, const struct sign_request *request, int64_t deadline_ms, signer_cb *cb, void *arg);
 void signer_cancel(struct signer *signer, uint64_t id); /* no callback follows; an unknown id is ignored */
 

@@ -1,5 +1,6 @@
 #include <event2/event.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 
 #include "appliance/base/clock.h"
@@ -71,13 +72,21 @@ static void on_probed(enum signer_outcome outcome, struct bytes cms, const char 
 	signer->breaker.probe = 0;
 }
 
+/* The same request of other content: of a handshake, the end of the text is a hash or a point, and may be anything. */
+static bool vary(struct sign_request *sample)
+{
+	if (sample->tls_len >= SHA256_DIGEST_LENGTH)
+		return RAND_bytes(sample->tls_text + sample->tls_len - SHA256_DIGEST_LENGTH, SHA256_DIGEST_LENGTH) == 1;
+	return RAND_bytes(sample->digest, sizeof sample->digest) == 1;
+}
+
 static void probe(struct signer *signer)
 {
 	struct breaker *breaker = &signer->breaker;
 
 	if (breaker->probe != 0 || !breaker->has_sample || TAILQ_EMPTY(&signer->workers))
 		return;
-	if (RAND_bytes(breaker->sample.digest, sizeof breaker->sample.digest) != 1)
+	if (!vary(&breaker->sample))
 		return;
 	breaker->probe = request_make(signer, &breaker->sample, clock_monotonic_ms() + SIGNER_PROBE_BUDGET_MS, on_probed, signer);
 }

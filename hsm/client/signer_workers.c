@@ -67,8 +67,11 @@ static void send_request(struct worker *worker, struct request *request)
 	struct buf out = {0};
 
 	request->wire.budget_ms = left < 0 ? 0 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
-	sign_request_encode(&out, &request->wire);
-	channel_send(worker->channel, SIGN_FRAME_REQUEST, buf_bytes(&out), -1);
+	if (request->wire.tls_len > 0)
+		sign_tls_encode(&out, &request->wire);
+	else
+		sign_request_encode(&out, &request->wire);
+	channel_send(worker->channel, request->wire.tls_len > 0 ? SIGN_FRAME_TLS : SIGN_FRAME_REQUEST, buf_bytes(&out), -1);
 	buf_clear(&out);
 }
 

@@ -62,6 +62,36 @@ bool sign_request_decode(struct msg *msg, struct sign_request *request, struct e
 	return true;
 }
 
+void sign_tls_encode(struct buf *out, const struct sign_request *request)
+{
+	msg_put_u64(out, request->id);
+	msg_put_u64(out, request->certificate);
+	msg_put_u8(out, (uint8_t)request->algorithm);
+	msg_put_bytes(out, bytes_of(request->tls_text, request->tls_len));
+	msg_put_u8(out, request->pss ? 1 : 0);
+	msg_put_u32(out, request->budget_ms);
+}
+
+bool sign_tls_decode(struct msg *msg, struct sign_request *request, struct err *err)
+{
+	struct sign_request got = {.id = msg_get_u64(msg), .certificate = msg_get_u64(msg)};
+	unsigned algorithm = msg_get_u8(msg);
+	struct bytes text = msg_get_bytes(msg);
+	unsigned pss = msg_get_u8(msg);
+
+	got.budget_ms = msg_get_u32(msg);
+	if (!msg_end(msg, "TLS signing request", err))
+		return false;
+	if (!known_digest(algorithm) || pss > 1 || text.len == 0 || text.len > sizeof got.tls_text)
+		return err_set(err, ERR_INVALID, "malformed TLS signing request");
+	got.algorithm = (enum sign_digest)algorithm;
+	got.pss = pss == 1;
+	got.tls_len = text.len;
+	memcpy(got.tls_text, text.data, text.len);
+	*request = got;
+	return true;
+}
+
 void sign_result_encode(struct buf *out, const struct sign_result *result)
 {
 	msg_put_u64(out, result->id);

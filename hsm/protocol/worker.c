@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#define CERTIFICATE_LEAST_BYTES 16 /* id, length of the key id, number of certificates in the chain */
+#define CERTIFICATE_LEAST_BYTES 17 /* id, purpose, length of the key id, number of certificates in the chain */
 
 static void text_list_encode(struct buf *out, char *const *items, size_t count)
 {
@@ -68,6 +68,7 @@ void hsm_settings_clear(struct hsm_settings *settings)
 static void certificate_encode(struct buf *out, const struct worker_certificate *certificate)
 {
 	msg_put_u64(out, certificate->id);
+	msg_put_u8(out, certificate->tls ? 1 : 0);
 	msg_put_bytes(out, certificate->key_id);
 	msg_put_u32(out, (uint32_t)certificate->n_chain);
 	for (size_t i = 0; i < certificate->n_chain; i++)
@@ -76,7 +77,12 @@ static void certificate_encode(struct buf *out, const struct worker_certificate 
 
 static void certificate_decode(struct msg *msg, struct worker_certificate *certificate)
 {
+	unsigned tls;
+
 	certificate->id = msg_get_u64(msg);
+	tls = msg_get_u8(msg);
+	msg->bad |= tls > 1;
+	certificate->tls = tls == 1;
 	certificate->key_id = msg_get_bytes(msg);
 	certificate->n_chain = msg_get_count(msg, 4);
 	if (certificate->n_chain > 0)

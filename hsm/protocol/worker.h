@@ -58,6 +58,7 @@ struct worker_certificate {
 	struct bytes key_id; /* CKA_ID of the private key */
 	struct bytes *chain; /* DER, leaf first, no root */
 	size_t n_chain;
+	bool tls; /* its key is a TLS server's and signs no mail; else it signs mail and nothing else */
 };
 
 struct worker_certificates {

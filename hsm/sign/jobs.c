@@ -71,7 +71,7 @@ static enum sign_failure_class class_of(enum token_fault fault, enum err_code co
 	}
 }
 
-static void sign_job(struct job *job)
+static bool sign(struct job *job)
 {
 	struct cms_content content = {
 	    .algorithm = job->request.algorithm,
@@ -80,8 +80,15 @@ static void sign_job(struct job *job)
 	    .pss = job->request.pss,
 	};
 
+	if (job->request.tls_len > 0)
+		return keyring_sign_tls(job->entry, &job->request, &job->cms, &job->fault, &job->err);
+	return keyring_sign(job->entry, &content, &job->cms, &job->fault, &job->err);
+}
+
+static void sign_job(struct job *job)
+{
 	atomic_store(&job->started_ms, clock_monotonic_ms());
-	job->done = keyring_sign(job->entry, &content, &job->cms, &job->fault, &job->err);
+	job->done = sign(job);
 	atomic_store(&job->started_ms, 0);
 	if (!job->done)
 		job->class = class_of(job->fault, job->err.code);
@@ -190,13 +197,13 @@ static void take_request(struct jobs *jobs, const struct sign_request *request)
 	pool_submit(jobs->pool, work, finished, job);
 }
 
-static void on_request(struct jobs *jobs, struct msg *msg)
+static void on_request(struct jobs *jobs, struct msg *msg, bool tls)
 {
 	struct bytes octets = msg->rest;
 	struct sign_request request;
 	struct err err;
 
-	if (sign_request_decode(msg, &request, &err)) {
+	if (tls ? sign_tls_decode(msg, &request, &err) : sign_request_decode(msg, &request, &err)) {
 		take_request(jobs, &request);
 	} else {
 		struct msg start = msg_of(octets);
@@ -236,8 +243,8 @@ static void on_message(struct channel *channel, uint16_t type, struct msg *msg, 
 	(void)channel;
 	if (fd >= 0)
 		close(fd);
-	if (type == SIGN_FRAME_REQUEST) {
-		on_request(jobs, msg);
+	if (type == SIGN_FRAME_REQUEST || type == SIGN_FRAME_TLS) {
+		on_request(jobs, msg, type == SIGN_FRAME_TLS);
 	} else if (type == SIGN_FRAME_CANCEL) {
 		on_cancel(jobs, msg);
 	} else {

@@ -4,11 +4,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "hsm/sign/handshake.h"
+
 /* Only its holder of the lock takes an entry out of KEY_UNLOADED; KEY_LOADED is for good. */
 enum key_state { KEY_UNLOADED, KEY_LOADED, KEY_MISSING };
 
 struct keyring_entry {
 	uint64_t certificate;
+	bool tls; /* signs handshakes, no mail */
 	struct token *token;
 	struct cms_identity *identity; /* NULL: the certificate is not usable */
 	struct buf key_id;
@@ -54,6 +57,7 @@ static struct keyring_entry *entry_new(struct token *token, const struct worker_
 	struct keyring_entry *entry = mem_new(sizeof *entry);
 
 	entry->certificate = certificate->id;
+	entry->tls = certificate->tls;
 	entry->token = token;
 	entry->identity = cms_identity_new(certificate->chain, certificate->n_chain, &entry->why);
 	atomic_init(&entry->state, entry->identity != NULL ? KEY_UNLOADED : KEY_MISSING);
@@ -109,7 +113,7 @@ static bool is_same(const struct keyring_entry *entry, const struct worker_certi
 	bool same;
 
 	put_chain(&chain, certificate);
-	same = bytes_equal(buf_bytes(&entry->key_id), certificate->key_id) &&
+	same = entry->tls == certificate->tls && bytes_equal(buf_bytes(&entry->key_id), certificate->key_id) &&
 	       bytes_equal(buf_bytes(&entry->chain), buf_bytes(&chain));
 	buf_clear(&chain);
 	return same;
@@ -228,6 +232,9 @@ bool keyring_sign(struct keyring_entry *entry, const struct cms_content *content
 	struct err why = {0};
 	bool made;
 
+	*fault = TOKEN_FAULT_NONE;
+	if (entry->tls)
+		return err_set(err, ERR_INVALID, "a TLS key does not sign mail");
 	if (!keyring_load(entry, fault, err))
 		return false;
 	stroke.key = entry->key; /* never changes once it is loaded */
@@ -238,4 +245,31 @@ bool keyring_sign(struct keyring_entry *entry, const struct cms_content *content
 	if (!made)
 		return err_set(err, why.code, "%s", why.text);
 	return true;
+}
+
+bool keyring_sign_tls(struct keyring_entry *entry, const struct sign_request *request, struct buf *signature,
+		      enum token_fault *fault, struct err *err)
+{
+	*fault = TOKEN_FAULT_NONE;
+	if (!entry->tls)
+		return err_set(err, ERR_INVALID, "a key that signs mail does not serve TLS");
+	return keyring_load(entry, fault, err) &&
+	       handshake_sign(entry->key, cms_identity_key(entry->identity), request, signature, fault, err);
+}
+
+bool keyring_try(struct keyring_entry *entry, const uint8_t random[static 32], enum token_fault *fault, struct err *err)
+{
+	struct cms_content content = {.algorithm = SIGN_SHA256, .digest = bytes_of(random, 32)};
+	struct sign_request request;
+	struct buf out = {0};
+	bool signed_it;
+
+	if (entry->tls) {
+		handshake_example(&request, random);
+		signed_it = keyring_sign_tls(entry, &request, &out, fault, err);
+	} else {
+		signed_it = keyring_sign(entry, &content, &out, fault, err);
+	}
+	buf_clear(&out);
+	return signed_it;
 }

@@ -35,6 +35,17 @@ bool keyring_load(struct keyring_entry *entry, enum token_fault *fault, struct e
 bool keyring_sign(struct keyring_entry *entry, const struct cms_content *content, struct buf *der, enum token_fault *fault,
 		  struct err *err) MUST_USE;
 
+/*
+ * The same for a TLS handshake: appends the signature, verified with the certificate. A certificate does one of the two, and a
+ * text that no TLS server signs (tls_text.h) is refused: TOKEN_FAULT_NONE with ERR_INVALID.
+ */
+bool keyring_sign_tls(struct keyring_entry *entry, const struct sign_request *request, struct buf *signature,
+		      enum token_fault *fault, struct err *err) MUST_USE;
+
+/* A signature of nothing in particular, of the kind that the certificate is for. */
+bool keyring_try(struct keyring_entry *entry, const uint8_t random[static 32], enum token_fault *fault,
+		 struct err *err) MUST_USE;
+
 struct keyring_count {
 	unsigned loaded, missing, unloaded;
 };

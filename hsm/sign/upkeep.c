@@ -161,14 +161,11 @@ static void on_check_timer(evutil_socket_t fd, short what, void *arg)
 static void canary_work(void *arg)
 {
 	struct canary *canary = arg;
-	struct cms_content content = {.algorithm = SIGN_SHA256, .digest = bytes_of(canary->digest, sizeof canary->digest)};
-	struct buf cms = {0};
 	int64_t start = clock_monotonic_ms();
 
 	canary->fault = TOKEN_FAULT_NONE;
-	canary->made = keyring_sign(canary->entry, &content, &cms, &canary->fault, &canary->err);
+	canary->made = keyring_try(canary->entry, canary->digest, &canary->fault, &canary->err);
 	canary->took_ms = clock_monotonic_ms() - start;
-	buf_wipe_clear(&cms);
 }
 
 static void canary_finished(void *arg)
