@@ -144,7 +144,7 @@ static void add_certificates(struct worker_certificates *to, const struct snapsh
 			continue;
 		to->items = mem_resize(to->items, to->count + 1, sizeof *to->items);
 		to->items[to->count++] = (struct worker_certificate){
-		    .id = from->id, .key_id = from->key_id, .chain = from->chain, .n_chain = from->n_chain};
+		    .id = from->id, .key_id = from->key_id, .chain = from->chain, .n_chain = from->n_chain, .tls = from->tls};
 	}
 }
 

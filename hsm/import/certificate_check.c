@@ -18,6 +18,7 @@ struct check {
 	X509 *leaf;
 	STACK_OF(X509) * others;
 	const char *address;
+	bool tls; /* a server's: the address is a host name */
 	int64_t now;
 	struct certificate_facts *facts;
 	struct warnings *warnings;
@@ -26,19 +27,19 @@ struct check {
 
 /* ---- address ---- */
 
-static char *name_of(const GENERAL_NAME *name)
+static char *name_of(const GENERAL_NAME *name, int type)
 {
 	const ASN1_IA5STRING *text;
 
-	if (name->type != GEN_EMAIL)
+	if (name->type != type)
 		return NULL;
-	text = name->d.rfc822Name;
+	text = name->d.ia5;
 	if (ASN1_STRING_length(text) == 0 || memchr(ASN1_STRING_get0_data(text), '\0', (size_t)ASN1_STRING_length(text)) != NULL)
 		return NULL;
 	return mem_string_n((const char *)ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
 }
 
-static char **names_of(X509 *certificate, size_t *count)
+static char **names_of(X509 *certificate, int type, size_t *count)
 {
 	GENERAL_NAMES *alternative = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 	int total = sk_GENERAL_NAME_num(alternative);
@@ -46,7 +47,7 @@ static char **names_of(X509 *certificate, size_t *count)
 
 	*count = 0;
 	for (int i = 0; i < total; i++)
-		if ((names[*count] = name_of(sk_GENERAL_NAME_value(alternative, i))) != NULL)
+		if ((names[*count] = name_of(sk_GENERAL_NAME_value(alternative, i), type)) != NULL)
 			++*count;
 	GENERAL_NAMES_free(alternative);
 	ERR_clear_error();
@@ -66,12 +67,22 @@ static bool same_address(const char *a, const char *b)
 	return same_domain(a, b) && strncmp(a, b, (size_t)(strrchr(a, '@') - a)) == 0;
 }
 
+/* Wildcards of a whole label alone (RFC 9525 §6.3); the subject's CN is no name. */
+static bool names_host(X509 *certificate, const char *host)
+{
+	return X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+			       NULL) == 1;
+}
+
 bool certificate_names_address(X509 *certificate, const char *address)
 {
 	size_t count = 0;
-	char **names = names_of(certificate, &count);
+	char **names;
 	bool named = false;
 
+	if (strchr(address, '@') == NULL)
+		return names_host(certificate, address);
+	names = names_of(certificate, GEN_EMAIL, &count);
 	for (size_t i = 0; i < count; i++) {
 		named |= same_address(names[i], address);
 		free(names[i]);
@@ -88,10 +99,25 @@ static const char *other_case(const struct certificate_facts *facts, const char 
 	return NULL;
 }
 
+static bool check_host(struct check *c, struct err *err)
+{
+	const struct certificate_facts *facts = c->facts;
+
+	if (facts->n_names == 0)
+		return err_set(err, ERR_INVALID, "the certificate names no host (dNSName in subjectAltName)");
+	if (names_host(c->leaf, c->address))
+		return true;
+	return err_set(err, ERR_INVALID, "the certificate is for %s%s, not for %s", facts->names[0],
+		       facts->n_names > 1 ? " and others" : "", c->address);
+}
+
 static bool check_address(struct check *c, struct err *err)
 {
 	const struct certificate_facts *facts = c->facts;
 	const char *close;
+
+	if (c->tls)
+		return check_host(c, err);
 
 	for (const char *at = c->address; *at != '\0'; at++)
 		if ((unsigned char)*at >= 0x80)
@@ -145,16 +171,25 @@ static bool check_extensions(struct check *c, struct err *err)
 	if ((flags & EXFLAG_INVALID) != 0)
 		return err_set(err, ERR_INVALID, "the certificate holds a malformed extension");
 	if ((flags & EXFLAG_CA) != 0)
-		return err_set(err, ERR_INVALID, "the certificate is a CA's, not a mail address's");
+		return err_set(err, ERR_INVALID, "the certificate is a CA's, not a %s's", c->tls ? "server" : "mail address");
 	if ((flags & EXFLAG_CRITICAL) != 0)
 		warnings_add(c->warnings,
 			     "The certificate has a critical extension that common readers do not know; they may reject it.");
 	return true;
 }
 
+static bool check_server_usage(uint32_t usage, struct err *err)
+{
+	return usage == UINT32_MAX || (usage & (XKU_SSL_SERVER | XKU_ANYEKU)) != 0 ||
+	       err_set(err, ERR_INVALID, "the certificate is not for TLS servers: its extended key usage lacks serverAuth");
+}
+
 static bool check_extended_usage(struct check *c, struct err *err)
 {
 	uint32_t usage = X509_get_extended_key_usage(c->leaf);
+
+	if (c->tls)
+		return check_server_usage(usage, err);
 
 	if (usage == UINT32_MAX)
 		return err_set(err, ERR_INVALID, "the certificate has no extended key usage: readers want emailProtection");
@@ -169,13 +204,22 @@ static bool check_extended_usage(struct check *c, struct err *err)
 
 static bool check_usage(struct check *c, struct err *err)
 {
-	if ((X509_get_key_usage(c->leaf) & (KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)) != 0)
+	uint32_t usage = X509_get_key_usage(c->leaf);
+
+	if ((usage & KU_DIGITAL_SIGNATURE) != 0 || (!c->tls && (usage & KU_NON_REPUDIATION) != 0))
 		return true;
+	if (c->tls)
+		return err_set(err, ERR_INVALID, "the certificate may not sign handshakes: its key usage lacks digitalSignature");
 	return err_set(err, ERR_INVALID,
 		       "the certificate may not sign: its key usage has neither digitalSignature nor nonRepudiation");
 }
 
 /* ---- key ---- */
+
+static const char *peers(const struct check *c)
+{
+	return c->tls ? "TLS clients" : "mail readers";
+}
 
 static bool check_rsa(struct check *c, EVP_PKEY *key, struct err *err)
 {
@@ -184,7 +228,8 @@ static bool check_rsa(struct check *c, EVP_PKEY *key, struct err *err)
 	if (bits < RSA_LEAST_BITS)
 		return err_set(err, ERR_INVALID, "the key is RSA of %d bits: at least %d are needed", bits, RSA_LEAST_BITS);
 	if (bits > RSA_MOST_BITS)
-		return err_set(err, ERR_INVALID, "the key is RSA of %d bits: readers take at most %d", bits, RSA_MOST_BITS);
+		return err_set(err, ERR_INVALID, "the key is RSA of %d bits: %s take at most %d", bits,
+			       c->tls ? "clients" : "readers", RSA_MOST_BITS);
 	c->facts->key_type = mem_format("RSA-%d", bits);
 	return true;
 }
@@ -208,8 +253,8 @@ static bool check_ec(struct check *c, EVP_PKEY *key, struct err *err)
 			c->facts->key_type = mem_string(curves[i].type);
 			return true;
 		}
-	return err_set(err, ERR_INVALID, "the key's curve%s%s is not one that mail readers take: use P-256 or P-384",
-		       group[0] != '\0' ? " " : "", group);
+	return err_set(err, ERR_INVALID, "the key's curve%s%s is not one that %s take: use P-256 or P-384",
+		       group[0] != '\0' ? " " : "", group, peers(c));
 }
 
 static bool check_key(struct check *c, struct err *err)
@@ -225,11 +270,11 @@ static bool check_key(struct check *c, struct err *err)
 	case EVP_PKEY_EC:
 		return check_ec(c, key, err);
 	case EVP_PKEY_RSA_PSS:
-		return err_set(err, ERR_INVALID,
-			       "the key is bound to RSASSA-PSS, which mail readers do not verify: use a plain RSA key");
+		return err_set(err, ERR_INVALID, "the key is bound to RSASSA-PSS, which %s do not verify: use a plain RSA key",
+			       peers(c));
 	default:
-		return err_set(err, ERR_INVALID, "the key is %s, which mail readers do not verify: use RSA, P-256 or P-384",
-			       EVP_PKEY_get0_type_name(key));
+		return err_set(err, ERR_INVALID, "the key is %s, which %s do not verify: use RSA, P-256 or P-384",
+			       EVP_PKEY_get0_type_name(key), peers(c));
 	}
 }
 
@@ -260,14 +305,14 @@ static void warn_of_chain(struct check *c)
 
 	for (size_t i = 0; i < c->facts->n_chain; i++)
 		total += c->facts->chain[i].len;
-	if (total > CHAIN_WARN_BYTES)
+	if (total > CHAIN_WARN_BYTES && !c->tls)
 		warnings_add(c->warnings, "The chain has %zu octets, which every signed mail carries.", total);
 	if (X509_NAME_cmp(X509_get_subject_name(c->leaf), X509_get_issuer_name(c->leaf)) == 0)
-		warnings_add(c->warnings, "The certificate is self-signed: readers will not trust it by themselves.");
+		warnings_add(c->warnings, "The certificate is self-signed: %s will not trust it by themselves.", peers(c));
 	else if (chain->count == 1 && !chain->reached_root)
 		warnings_add(c->warnings,
-			     "The file does not hold the issuer's certificate (%s): readers that lack it cannot check the chain.",
-			     c->facts->issuer);
+			     "The file does not hold the issuer's certificate (%s): %s that lack it cannot check the chain.",
+			     c->facts->issuer, peers(c));
 }
 
 static void keep_der(struct bytes *out, X509 *certificate)
@@ -318,7 +363,7 @@ static char *serial_text(const X509 *certificate)
 	return text;
 }
 
-static void describe(X509 *leaf, struct certificate_facts *facts)
+static void describe(X509 *leaf, bool tls, struct certificate_facts *facts)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned int len = 0;
@@ -326,22 +371,28 @@ static void describe(X509 *leaf, struct certificate_facts *facts)
 	X509_digest(leaf, EVP_sha256(), digest, &len);
 	facts->fingerprint = mem_new(2 * (size_t)len + 1);
 	hex_encode(facts->fingerprint, bytes_of(digest, len));
-	facts->names = names_of(leaf, &facts->n_names);
+	facts->names = names_of(leaf, tls ? GEN_DNS : GEN_EMAIL, &facts->n_names);
 	facts->subject = certificate_name_text(X509_get_subject_name(leaf));
 	facts->issuer = certificate_name_text(X509_get_issuer_name(leaf));
 	facts->serial = serial_text(leaf);
 }
 
-bool certificate_check(X509 *leaf, STACK_OF(X509) * others, const char *address, int64_t now, struct certificate_facts *facts,
-		       struct warnings *warnings, struct err *err)
+bool certificate_check(X509 *leaf, STACK_OF(X509) * others, const char *address, enum key_purpose purpose, int64_t now,
+		       struct certificate_facts *facts, struct warnings *warnings, struct err *err)
 {
 	static bool (*const checks[])(struct check * c, struct err * err) = {
 	    check_extensions, check_address, check_validity, check_extended_usage, check_usage, check_key, check_chain,
 	};
 	struct certificate_facts found = {0};
-	struct check c = {.leaf = leaf, .others = others, .address = address, .now = now, .facts = &found, .warnings = warnings};
+	struct check c = {.leaf = leaf,
+			  .others = others,
+			  .address = address,
+			  .tls = purpose == KEY_PURPOSE_TLS,
+			  .now = now,
+			  .facts = &found,
+			  .warnings = warnings};
 
-	describe(leaf, &found);
+	describe(leaf, c.tls, &found);
 	for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
 		if (!checks[i](&c, err)) {
 			certificate_facts_clear(&found);

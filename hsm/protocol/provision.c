@@ -105,6 +105,7 @@ void import_task_encode(struct buf *out, const struct import_task *task)
 	msg_put_bytes(out, task->key_id);
 	piece_put_flag(out, task->password_sealed);
 	msg_put_text(out, task->fingerprint);
+	piece_put_flag(out, task->tls);
 }
 
 bool import_task_decode(struct msg *msg, struct import_task *task, struct err *err)
@@ -120,6 +121,7 @@ bool import_task_decode(struct msg *msg, struct import_task *task, struct err *e
 	decoded.key_id = piece_get_owned(msg);
 	decoded.password_sealed = piece_get_flag(msg);
 	decoded.fingerprint = msg_get_text(msg);
+	decoded.tls = piece_get_flag(msg);
 	good = msg_end(msg, "import task", err);
 	if (good && decoded.key_id.len != PROVISION_KEY_ID_BYTES)
 		good =

@@ -67,6 +67,7 @@ struct import_task {
 	struct bytes key_id; /* PROVISION_KEY_ID_BYTES */
 	bool password_sealed; /* `password` is what an earlier import of the address returned as sealed_password */
 	char *fingerprint; /* of the certificate that it must be (SHA-256, hexadecimal); "" or NULL: any */
+	bool tls; /* a TLS server's: `address` is a host name (dNSName) */
 };
 
 /* What CKA_* say of a private key, read back from the token. */
@@ -111,7 +112,7 @@ struct install_task {
 struct certificate_facts {
 	struct bytes *chain; /* DER, leaf first, intermediates, no root */
 	size_t n_chain;
-	char **names; /* rfc822Name of the leaf */
+	char **names; /* rfc822Name of the leaf; dNSName of a TLS server's */
 	size_t n_names;
 	char *subject, *issuer, *serial; /* RFC 4514 text; serial in hexadecimal */
 	char *fingerprint; /* SHA-256 of the leaf, hexadecimal */

@@ -49,7 +49,8 @@ static bool import_file(struct provision *provision, const struct import_task *t
 	const struct session *session = &provision->connection.session;
 	X509 *leaf = leaf_choose(file, task->address);
 
-	if (!certificate_check(leaf, pkcs12_certificates(file), task->address, task->now, &result->facts, warnings, err))
+	if (!certificate_check(leaf, pkcs12_certificates(file), task->address, task->tls ? KEY_PURPOSE_TLS : KEY_PURPOSE_MAIL,
+			       task->now, &result->facts, warnings, err))
 		return false;
 	if (task->fingerprint[0] != '\0' && strcmp(task->fingerprint, result->facts.fingerprint) != 0)
 		return err_set(err, ERR_INVALID,

@@ -66,7 +66,8 @@ static bool check_certificates(const struct session *session, const struct insta
 	if (good && leaf == NULL)
 		good =
 		    err_set(err, ERR_INVALID, "no certificate in the file is of the key that was requested for %s", task->name);
-	good = good && certificate_check(leaf, certificates, task->name, task->now, &result->facts, warnings, err) &&
+	good = good &&
+	       certificate_check(leaf, certificates, task->name, task->purpose, task->now, &result->facts, warnings, err) &&
 	       check_key(session, task, public_key, result, err);
 	sk_X509_pop_free(certificates, X509_free);
 	return good;

@@ -1,6 +1,7 @@
 #include "provisioning/console/certificate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "appliance/base/clock.h"
 
@@ -15,7 +16,25 @@ char *attributes_text(const struct key_attributes *attributes)
 	return text;
 }
 
-void imported_fill(struct imported *imported, const struct console *console, const char *address,
+enum certificate_kind certificate_kind_of(const struct parsed *parsed)
+{
+	return strchr(parsed->typed[0], '@') == NULL ? CERTIFICATE_KIND_TLS : CERTIFICATE_KIND_MAIL;
+}
+
+void registered_say(struct console *console, enum certificate_kind kind, const char *name, bool renewal)
+{
+	if (renewal)
+		console_say(console, "Renewed. The new certificate %s after the next commit",
+			    kind == CERTIFICATE_KIND_TLS ? "serves" : "signs");
+	else if (kind == CERTIFICATE_KIND_TLS)
+		console_say(console,
+			    "Registered. It serves after: set server NAME smtp listen ADDRESS:PORT certificate %s, and commit",
+			    name);
+	else
+		console_say(console, "Registered. It signs after: set server NAME smime certificate %s, and commit", name);
+}
+
+void imported_fill(struct imported *imported, const struct console *console, enum certificate_kind kind, const char *address,
 		   const struct import_result *result)
 {
 	const struct certificate_facts *facts = &result->facts;
@@ -30,7 +49,8 @@ void imported_fill(struct imported *imported, const struct console *console, con
 			    .chain = facts->chain,
 			    .n_chain = facts->n_chain,
 			    .not_before = facts->not_before,
-			    .not_after = facts->not_after},
+			    .not_after = facts->not_after,
+			    .tls = kind == CERTIFICATE_KIND_TLS},
 	    .subject = facts->subject,
 	    .issuer = facts->issuer,
 	    .serial = facts->serial,

@@ -8,13 +8,19 @@
 /* Authenticated with a sealed password, so that it opens for no other address. */
 #define SEAL_CONTEXT "inkan certificate password "
 
+/* `certificate … tls NAME` and `certificate … --tls NAME` are of the kind TLS. */
+enum certificate_kind certificate_kind_of(const struct parsed *parsed);
+
+/* What is left to do for a registered certificate, in one line. */
+void registered_say(struct console *console, enum certificate_kind kind, const char *name, bool renewal);
+
 /* The result of an import as the store takes it: views of `result` and `console`, but for what imported_clear releases. */
 struct imported {
 	struct stored_certificate certificate;
 	char *attributes;
 };
 
-void imported_fill(struct imported *imported, const struct console *console, const char *address,
+void imported_fill(struct imported *imported, const struct console *console, enum certificate_kind kind, const char *address,
 		   const struct import_result *result);
 void imported_clear(struct imported *imported);
 

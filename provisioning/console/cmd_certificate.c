@@ -12,8 +12,8 @@
 
 /* ---- import and renewal ---- */
 
-static bool run_import(struct console *console, const char *address, struct bytes file, const struct secret *password,
-		       struct key_making *making, struct import_result *result, struct err *err)
+static bool run_import(struct console *console, enum certificate_kind kind, const char *address, struct bytes file,
+		       const struct secret *password, struct key_making *making, struct import_result *result, struct err *err)
 {
 	char *context = mem_format("%s%s", SEAL_CONTEXT, address);
 	const struct import_task import = {.address = (char *)address,
@@ -21,7 +21,8 @@ static bool run_import(struct console *console, const char *address, struct byte
 					   .password = secret_bytes(password),
 					   .now = clock_wall_seconds(),
 					   .seal_context = bytes_text(context),
-					   .key_id = bytes_of(making->id, sizeof making->id)};
+					   .key_id = bytes_of(making->id, sizeof making->id),
+					   .tls = kind == CERTIFICATE_KIND_TLS};
 	struct task task;
 	bool done = key_making_task(console, making, &task, err);
 
@@ -33,21 +34,21 @@ static bool run_import(struct console *console, const char *address, struct byte
 	return done;
 }
 
-static bool store_imported(struct console *console, const char *address, const struct import_result *result, bool renewal,
-			   struct err *err)
+static bool store_imported(struct console *console, enum certificate_kind kind, const char *address,
+			   const struct import_result *result, bool renewal, struct err *err)
 {
 	struct imported imported;
 	uint64_t id;
 	bool stored;
 
-	imported_fill(&imported, console, address, result);
+	imported_fill(&imported, console, kind, address, result);
 	stored = store_certificate_add(console->store, &imported.certificate, renewal, &id, err);
 	imported_clear(&imported);
 	return stored;
 }
 
-static bool import_and_store(struct console *console, const char *address, struct bytes file, const struct secret *password,
-			     bool renewal, struct err *err)
+static bool import_and_store(struct console *console, enum certificate_kind kind, const char *address, struct bytes file,
+			     const struct secret *password, bool renewal, struct err *err)
 {
 	struct key_making making;
 	struct import_result result;
@@ -55,8 +56,8 @@ static bool import_and_store(struct console *console, const char *address, struc
 
 	if (!key_making_begin(console, &making, err))
 		return false;
-	if (run_import(console, address, file, password, &making, &result, err)) {
-		stored = store_imported(console, address, &result, renewal, err);
+	if (run_import(console, kind, address, file, password, &making, &result, err)) {
+		stored = store_imported(console, kind, address, &result, renewal, err);
 		if (stored)
 			imported_audit(console, &result);
 		if (stored)
@@ -100,7 +101,7 @@ static bool bring_in(struct console *console, const struct parsed *parsed, bool 
 		done = password != NULL;
 	}
 	uninterrupted_begin(&before);
-	done = done && import_and_store(console, address, buf_bytes(&file), password, renewal, err);
+	done = done && import_and_store(console, certificate_kind_of(parsed), address, buf_bytes(&file), password, renewal, err);
 	uninterrupted_end(&before);
 	secret_free(password);
 	buf_wipe_clear(&file);
@@ -111,7 +112,7 @@ bool certificate_import(struct console *console, const struct parsed *parsed, st
 {
 	if (!bring_in(console, parsed, false, err))
 		return false;
-	console_say(console, "Registered. It signs after: set server NAME smime certificate %s, and commit", parsed->typed[0]);
+	registered_say(console, certificate_kind_of(parsed), parsed->typed[0], false);
 	return true;
 }
 
@@ -119,7 +120,7 @@ bool certificate_renew(struct console *console, const struct parsed *parsed, str
 {
 	if (!bring_in(console, parsed, true, err))
 		return false;
-	console_say(console, "Renewed. The new certificate signs after the next commit");
+	registered_say(console, certificate_kind_of(parsed), parsed->typed[0], true);
 	return true;
 }
 

@@ -32,7 +32,8 @@ static bool import_again(struct again *again, struct bytes password, bool sealed
 					   .seal_context = bytes_text(context),
 					   .key_id = certificate->key_id,
 					   .password_sealed = sealed,
-					   .fingerprint = again->stored->fingerprint};
+					   .fingerprint = again->stored->fingerprint,
+					   .tls = certificate->tls};
 	struct task task;
 	bool done = task_open(again->console, &task, err);
 
@@ -76,7 +77,8 @@ static bool store_again(struct again *again, const struct import_result *result,
 	struct imported imported;
 	bool stored;
 
-	imported_fill(&imported, again->console, certificate->address, result);
+	imported_fill(&imported, again->console, certificate->tls ? CERTIFICATE_KIND_TLS : CERTIFICATE_KIND_MAIL,
+		      certificate->address, result);
 	stored = store_certificate_key_again(again->console->store, certificate->id, &imported.certificate, err);
 	imported_clear(&imported);
 	if (stored) {

@@ -137,7 +137,7 @@ bool certificate_request(struct console *console, const struct parsed *parsed, s
 {
 	bool chosen = parsed_has(parsed, "key");
 
-	return request_certificate(console, CERTIFICATE_KIND_MAIL, parsed->typed[0],
+	return request_certificate(console, certificate_kind_of(parsed), parsed->typed[0],
 				   chosen ? parsed->words[parsed->count - 1] : DEFAULT_KEY, err);
 }
 
@@ -173,8 +173,8 @@ static bool has_certificate(struct console *console, const char *address, bool *
 	return true;
 }
 
-static bool store_installed(struct console *console, const char *address, const struct import_result *result, bool *renewal,
-			    struct err *err)
+static bool store_installed(struct console *console, enum certificate_kind kind, const char *address,
+			    const struct import_result *result, bool *renewal, struct err *err)
 {
 	struct imported imported;
 	uint64_t id;
@@ -182,7 +182,7 @@ static bool store_installed(struct console *console, const char *address, const 
 
 	if (!has_certificate(console, address, renewal, err))
 		return false;
-	imported_fill(&imported, console, address, result);
+	imported_fill(&imported, console, kind, address, result);
 	stored = store_certificate_add(console->store, &imported.certificate, *renewal, &id, err);
 	imported_clear(&imported);
 	return stored;
@@ -196,7 +196,7 @@ static bool install_and_store(struct console *console, const struct certificate_
 
 	if (!run_install(console, request, certificates, &result, err))
 		return false;
-	stored = store_installed(console, request->name, &result, renewal, err);
+	stored = store_installed(console, request->kind, request->name, &result, renewal, err);
 	if (stored) {
 		imported_audit(console, &result);
 		imported_show(console, request->name, &result);
@@ -225,16 +225,13 @@ bool certificate_install(struct console *console, const struct parsed *parsed, s
 	struct certificate_request request;
 	bool renewal = false, done;
 
-	if (!store_request(console->store, CERTIFICATE_KIND_MAIL, address, &request, err))
+	if (!store_request(console->store, certificate_kind_of(parsed), address, &request, err))
 		return false;
 	done = install(console, &request, path, &renewal, err);
 	certificate_request_clear(&request);
 	if (!done)
 		return false;
-	if (renewal)
-		console_say(console, "Renewed. The new certificate signs after the next commit");
-	else
-		console_say(console, "Registered. It signs after: set server NAME smime certificate %s, and commit", address);
+	registered_say(console, certificate_kind_of(parsed), address, renewal);
 	return true;
 }
 
@@ -273,7 +270,7 @@ bool cancel_request(struct console *console, enum certificate_kind kind, const c
 
 bool certificate_request_cancel(struct console *console, const struct parsed *parsed, struct err *err)
 {
-	return cancel_request(console, CERTIFICATE_KIND_MAIL, parsed->typed[0], err);
+	return cancel_request(console, certificate_kind_of(parsed), parsed->typed[0], err);
 }
 
 /* ---- show ---- */
@@ -318,7 +315,7 @@ bool show_certificate_request(struct console *console, const struct parsed *pars
 {
 	struct certificate_request request;
 
-	if (!store_request(console->store, CERTIFICATE_KIND_MAIL, parsed->typed[0], &request, err))
+	if (!store_request(console->store, certificate_kind_of(parsed), parsed->typed[0], &request, err))
 		return false;
 	show_pem(console, request.csr);
 	certificate_request_clear(&request);

@@ -7,20 +7,53 @@
 #define EXPIRING_DAYS 60
 #define DAY_SECONDS 86400
 
-/* "default, second": the servers of the running configuration that operate an address; "" for none. */
-static void put_servers(struct buf *out, const struct settings *settings, const char *address)
+static bool names(const struct settings *settings, const char *path, const char *value)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		if (strcmp(settings->items[i].path, path) == 0 && strcmp(settings->items[i].value, value) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool listener_operates(const struct settings *settings, const char *server, const char *name)
+{
+	size_t n_listens;
+	char **listens = settings_names(settings, &n_listens, "server %s smtp listen", server);
+	bool found = false;
+
+	for (size_t i = 0; !found && i < n_listens; i++) {
+		struct buf path = {0};
+
+		buf_printf(&path, "server %s smtp listen", server);
+		path_append(&path, listens[i]);
+		buf_put_text(&path, " certificate");
+		found = names(settings, buf_text(&path), name);
+		buf_clear(&path);
+	}
+	path_words_free(listens);
+	return found;
+}
+
+static bool server_operates(const struct settings *settings, const char *server, const struct certificate *certificate)
+{
+	char *path = mem_format("server %s smime certificate", server);
+	bool found = certificate->tls ? listener_operates(settings, server, certificate->address)
+				      : names(settings, path, certificate->address);
+
+	free(path);
+	return found;
+}
+
+/* "default, second": the servers of the running configuration that operate a certificate; "" for none. */
+static void put_servers(struct buf *out, const struct settings *settings, const struct certificate *certificate)
 {
 	size_t n_servers;
 	char **servers = settings_names(settings, &n_servers, "server");
 
 	for (size_t s = 0; s < n_servers; s++) {
-		char *path = mem_format("server %s smime certificate", servers[s]);
-
-		for (size_t i = 0; i < settings->count; i++) {
-			if (strcmp(settings->items[i].path, path) == 0 && strcmp(settings->items[i].value, address) == 0)
-				buf_printf(out, "%s%s", out->len == 0 ? "" : ", ", servers[s]);
-		}
-		free(path);
+		if (server_operates(settings, servers[s], certificate))
+			buf_printf(out, "%s%s", out->len == 0 ? "" : ", ", servers[s]);
 	}
 	path_words_free(servers);
 }
@@ -38,7 +71,7 @@ static void put_use(struct buf *out, const struct stored_certificate *one, const
 	const uint64_t *signs = certificate_choices_find(&running->choices, certificate->address);
 	struct buf servers = {0};
 
-	put_servers(&servers, &running->settings, certificate->address);
+	put_servers(&servers, &running->settings, certificate);
 	if (signs != NULL && *signs == certificate->id && one->state == CERTIFICATE_CURRENT)
 		buf_printf(out, "operated on %s", buf_text(&servers));
 	else if (signs != NULL && *signs == certificate->id)
@@ -83,6 +116,7 @@ static void add_short(struct report *report, const struct stored_certificate *on
 
 static const struct report_column detail_columns[] = {
     {"Address", "address", false},
+    {"For", "kind", false},
     {"Number", "id", true},
     {"State", "state", false},
     {"Names in it", "names", false},
@@ -122,6 +156,7 @@ static void add_identity(struct report *report, const struct stored_certificate 
 
 	put_names(&names, &one->certificate);
 	report_cell(report, "%s", one->certificate.address);
+	report_cell(report, "%s", one->certificate.tls ? "TLS servers" : "mail");
 	report_cell(report, "%llu", (unsigned long long)one->certificate.id);
 	report_cell(report, "%s", state);
 	report_cell(report, "%s", buf_text(&names));

@@ -128,7 +128,7 @@ static void list_keys(const struct stored_certificates *certificates, struct wor
 		const struct certificate *from = &certificates->items[keys->count].certificate;
 
 		keys->items[keys->count] = (struct worker_certificate){
-		    .id = from->id, .key_id = from->key_id, .chain = from->chain, .n_chain = from->n_chain};
+		    .id = from->id, .key_id = from->key_id, .chain = from->chain, .n_chain = from->n_chain, .tls = from->tls};
 	}
 }
 

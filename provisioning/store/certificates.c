@@ -51,6 +51,7 @@ static struct stored_certificate read_row(const struct query *query)
 	    .imported_ms = column_number(query, 18),
 	    .state = (enum certificate_state)column_number(query, 19),
 	    .attributes = column_text(query, 20),
+	    .certificate.tls = column_number(query, 21) == CERTIFICATE_KIND_TLS,
 	};
 }
 
@@ -161,6 +162,7 @@ static bool insert_row(struct store *store, const struct stored_certificate *sto
 	query_text(&query, stored->imported_by);
 	query_number(&query, stored->imported_ms);
 	query_text(&query, stored->attributes != NULL ? stored->attributes : "");
+	query_number(&query, certificate->tls ? CERTIFICATE_KIND_TLS : CERTIFICATE_KIND_MAIL);
 	if (!query_run(&query, err))
 		return false;
 	*id = (uint64_t)sqlite3_last_insert_rowid(store->db);
@@ -339,39 +341,45 @@ static bool resolve(struct store *store, const char *address, const struct certi
 	return current_of(store, address, id, err);
 }
 
-static bool resolve_server(struct store *store, const struct settings *settings, const char *server,
-			   const struct certificate_choices *pins, struct certificate_choices *choices, struct err *err)
+static bool ends_with(const char *text, const char *end)
 {
-	char *path = mem_format("server %s smime certificate", server);
-	bool fine = true;
+	size_t len = strlen(text), end_len = strlen(end);
 
-	for (size_t i = 0; fine && i < settings->count; i++) {
-		const struct setting *setting = &settings->items[i];
-		uint64_t id;
+	return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
 
-		if (strcmp(setting->path, path) != 0 || certificate_choices_find(choices, setting->value) != NULL)
-			continue;
-		fine = resolve(store, setting->value, pins, &id, err);
-		if (fine && id == 0)
-			fine = err_set(err, ERR_NOT_FOUND, "%s: no certificate is registered for %s", path, setting->value);
-		else if (fine)
-			certificate_choices_add(choices, setting->value, id);
-	}
-	free(path);
-	return fine;
+/* `server NAME smime certificate` or `server NAME … listen ADDRESS certificate`: the settings that operate one. */
+static bool operates(const char *path)
+{
+	return strncmp(path, "server ", 7) == 0 &&
+	       (ends_with(path, " smime certificate") || (strstr(path, " listen ") != NULL && ends_with(path, " certificate")));
+}
+
+static bool resolve_setting(struct store *store, const struct setting *setting, const struct certificate_choices *pins,
+			    struct certificate_choices *choices, struct err *err)
+{
+	uint64_t id;
+
+	if (!resolve(store, setting->value, pins, &id, err))
+		return false;
+	if (id == 0)
+		return err_set(err, ERR_NOT_FOUND, "%s: no certificate is registered for %s", setting->path, setting->value);
+	certificate_choices_add(choices, setting->value, id);
+	return true;
 }
 
 bool store_resolve_certificates(struct store *store, const struct settings *settings, const struct certificate_choices *pins,
 				struct certificate_choices *choices, struct err *err)
 {
 	struct certificate_choices found = {0};
-	size_t n_servers;
-	char **servers = settings_names(settings, &n_servers, "server");
 	bool fine = true;
 
-	for (size_t i = 0; fine && i < n_servers; i++)
-		fine = resolve_server(store, settings, servers[i], pins, &found, err);
-	path_words_free(servers);
+	for (size_t i = 0; fine && i < settings->count; i++) {
+		const struct setting *setting = &settings->items[i];
+
+		if (operates(setting->path) && certificate_choices_find(&found, setting->value) == NULL)
+			fine = resolve_setting(store, setting, pins, &found, err);
+	}
 	if (fine)
 		*choices = found;
 	else
@@ -387,7 +395,8 @@ bool store_certificate_operated(struct store *store, const char *address, char *
 	query_text(&query, address);
 	if (query_row(&query)) {
 		char *path = column_text(&query, 0), *account = column_text(&query, 1);
-		size_t server = strlen(path) - strlen(" smime certificate");
+		size_t server =
+		    strlen(path) - strlen(ends_with(path, " smime certificate") ? " smime certificate" : " certificate");
 
 		found = *account == '\0' ? mem_format("%.*s of the running configuration", (int)server, path)
 					 : mem_format("%.*s of the configuration that %s is editing", (int)server, path, account);

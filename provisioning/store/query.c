@@ -2,7 +2,8 @@
 
 #define CERTIFICATE_COLUMNS                                                                                                      \
 	"id, address, key_type, key_id, not_before, not_after, subject, issuer, serial, fingerprint, rung, sensitive, "          \
-	"extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state, attributes"
+	"extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state, "            \
+	"attributes, kind"
 
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -21,8 +22,8 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_CERTIFICATE_ADD] =
 	"INSERT INTO certificate (address, key_type, key_id, not_before, not_after, subject, issuer, serial, fingerprint, rung, "
 	"sensitive, extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, "
-	"attributes, state) "
-	"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+	"attributes, kind, state) "
+	"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
     [SQL_CERTIFICATE_ADD_NAME] = "INSERT INTO certificate_name (certificate, position, name) VALUES (?, ?, ?)",
     [SQL_CERTIFICATE_ADD_CHAIN] = "INSERT INTO certificate_chain (certificate, position, der) VALUES (?, ?, ?)",
     [SQL_CERTIFICATE_LIST] =
@@ -78,10 +79,10 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_CANDIDATE_DELETE] = "DELETE FROM candidate WHERE account = ?",
     [SQL_CANDIDATE_UNPIN] = "DELETE FROM candidate_certificate WHERE address = ?",
 
-    [SQL_OPERATED] =
-	"SELECT path, '' FROM revision_setting JOIN running USING (revision) "
-	"WHERE value = ?1 AND path GLOB 'server * smime certificate' "
-	"UNION ALL SELECT path, account FROM candidate_setting WHERE value = ?1 AND path GLOB 'server * smime certificate'",
+    [SQL_OPERATED] = "SELECT path, '' FROM revision_setting JOIN running USING (revision) "
+		     "WHERE value = ?1 AND (path GLOB 'server * smime certificate' OR path GLOB 'server * listen * certificate') "
+		     "UNION ALL SELECT path, account FROM candidate_setting "
+		     "WHERE value = ?1 AND (path GLOB 'server * smime certificate' OR path GLOB 'server * listen * certificate')",
 
     [SQL_AUDIT_LAST] = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1",
     [SQL_AUDIT_ADD] = "INSERT INTO audit (number, time_ms, who, source, what, result, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -68,6 +68,8 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  key_id BLOB NOT NULL, attributes TEXT NOT NULL, csr BLOB NOT NULL, requested_by TEXT NOT NULL,"
     "  requested_ms INTEGER NOT NULL, UNIQUE (kind, name)"
     ") STRICT;",
+
+    "ALTER TABLE certificate ADD COLUMN kind INTEGER NOT NULL DEFAULT 1;", /* enum certificate_kind: 1 signs mail */
 };
 
 bool schema_version(sqlite3 *db, int *version, struct err *err)

@@ -36,8 +36,10 @@ const struct setting_row setting_rows[] = {
 
     {"server <server:name>", SETTING_FLAG, .help = "Listeners and next hops with one set of rules"},
     {"server <server:name> smtp listen <listen:address-port>", SETTING_FLAG, .help = "Accept mail by SMTP here"},
-    {"server <server:name> smtp listen <listen:address-port> tls", SETTING_WORD, .choices = "none", .fallback = "none",
-     .help = "TLS of this listener"},
+    {"server <server:name> smtp listen <listen:address-port> tls", SETTING_WORD, .choices = "none|starttls|implicit",
+     .fallback = "none", .help = "TLS of this listener"},
+    {"server <server:name> smtp listen <listen:address-port> certificate", SETTING_HOST_NAME, .repeatable = true,
+     .help = "TLS certificate shown here, one of each kind of key"},
     {"server <server:name> smtp allow-network", SETTING_PREFIX, .repeatable = true,
      .help = "Network that may send without authentication"},
     {"server <server:name> smtp auth", SETTING_WORD, .choices = "none|optional|required", .fallback = "none",

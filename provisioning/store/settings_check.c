@@ -164,11 +164,42 @@ static bool rule_copies_go_somewhere(const struct settings *settings, const char
 	return valid;
 }
 
+static bool check_listen_tls(const struct settings *settings, const char *server, const char *listen, struct err *err)
+{
+	struct buf path = {0};
+	bool tls, certificate, valid = true;
+
+	buf_printf(&path, "server %s smtp listen", server);
+	path_append(&path, listen);
+	tls = strcmp(setting_effective(settings, "%s tls", buf_text(&path)), "none") != 0;
+	certificate = settings_value(settings, "%s certificate", buf_text(&path)) != NULL;
+	if (tls && !certificate)
+		valid = err_set(err, ERR_INVALID, "%s tls: needs a certificate: set %s certificate NAME", buf_text(&path),
+				buf_text(&path));
+	else if (tls && (settings_value(settings, "hsm module") == NULL || settings_value(settings, "hsm token") == NULL))
+		valid = err_set(err, ERR_INVALID, "%s tls: needs hsm module and hsm token", buf_text(&path));
+	buf_clear(&path);
+	return valid;
+}
+
+static bool rule_tls_has_certificate(const struct settings *settings, const char *server, struct err *err)
+{
+	size_t n_listens;
+	char **listens = settings_names(settings, &n_listens, "server %s smtp listen", server);
+	bool valid = true;
+
+	for (size_t i = 0; valid && i < n_listens; i++)
+		valid = check_listen_tls(settings, server, listens[i], err);
+	path_words_free(listens);
+	return valid;
+}
+
 static bool (*const setting_rules[])(const struct settings *settings, const char *server, struct err *err) = {
     rule_signing_needs_token,
     rule_logs_in_safely,
     rule_somebody_can_authenticate,
     rule_copies_go_somewhere,
+    rule_tls_has_certificate,
 };
 
 bool settings_check(const struct settings *settings, struct err *err)

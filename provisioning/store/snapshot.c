@@ -181,6 +181,7 @@ static void encode_certificate(struct buf *out, const struct certificate *certif
 		msg_put_bytes(out, certificate->chain[i]);
 	msg_put_i64(out, certificate->not_before);
 	msg_put_i64(out, certificate->not_after);
+	msg_put_u8(out, certificate->tls ? 1 : 0);
 }
 
 void snapshot_encode(struct buf *out, const struct snapshot *snapshot)
@@ -219,6 +220,7 @@ static void decode_settings(struct msg *msg, struct settings *settings)
 static void decode_certificate(struct msg *msg, struct certificate *certificate)
 {
 	uint32_t count;
+	unsigned tls;
 
 	certificate->id = msg_get_u64(msg);
 	certificate->address = msg_get_text(msg);
@@ -234,10 +236,13 @@ static void decode_certificate(struct msg *msg, struct certificate *certificate)
 		certificate->chain[certificate->n_chain] = get_owned_bytes(msg);
 	certificate->not_before = msg_get_i64(msg);
 	certificate->not_after = msg_get_i64(msg);
+	tls = msg_get_u8(msg);
+	msg->bad |= tls > 1;
+	certificate->tls = tls == 1;
 }
 
-/* id, address, names, key type, key id, chain and two times, each empty */
-#define CERTIFICATE_LEAST_BYTES (8 + 4 + 4 + 4 + 4 + 4 + 16)
+/* id, address, names, key type, key id, chain, two times and the purpose, each empty */
+#define CERTIFICATE_LEAST_BYTES (8 + 4 + 4 + 4 + 4 + 4 + 16 + 1)
 
 struct snapshot *snapshot_decode(struct msg *msg, struct err *err)
 {

@@ -28,14 +28,15 @@ struct settings {
 /* A certificate as the running configuration needs it. */
 struct certificate {
 	uint64_t id;
-	char *address; /* as registered */
-	char **names; /* rfc822Name of the leaf */
+	char *address; /* as registered; a host name of one that serves TLS */
+	char **names; /* rfc822Name of the leaf, or dNSName */
 	size_t n_names;
 	char *key_type; /* "RSA-2048", "EC-P256", "EC-P384" */
 	struct bytes key_id;
 	struct bytes *chain; /* DER, leaf first, no root */
 	size_t n_chain;
 	int64_t not_before, not_after; /* seconds since 1970, of the whole chain */
+	bool tls; /* serves TLS and signs no mail; else the opposite */
 };
 
 struct snapshot {

@@ -227,8 +227,8 @@ bool store_revision(struct store *store, uint64_t number, struct revision *revis
 bool store_revisions(struct store *store, struct revisions *revisions, struct err *err) MUST_USE;
 
 /*
- * The certificate that each `server * smime certificate ADDRESS` means: the pinned one while it is registered, else the
- * current one. ERR_NOT_FOUND names the server and the address that has none.
+ * The certificate that each `server * smime certificate ADDRESS` and `server * … listen * certificate NAME` means: the pinned one
+ * while it is registered, else the current one. ERR_NOT_FOUND names the server and the address that has none.
  */
 bool store_resolve_certificates(struct store *store, const struct settings *settings, const struct certificate_choices *pins,
 				struct certificate_choices *choices, struct err *err) MUST_USE;
@@ -263,7 +263,7 @@ bool store_candidate_save(struct store *store, const char *account, const struct
 bool store_candidate_discard(struct store *store, const char *account, struct err *err) MUST_USE;
 
 /*
- * Where an address's certificate is in operation: calls for each `server * smime certificate ADDRESS` of the running
+ * Where an address's certificate is in operation: looks at the settings above, of the running
  * configuration and of every candidate. The first one found is described in *where ("server default of the running
  * configuration"; free() it), or NULL.
  */

@@ -77,7 +77,7 @@ struct store {
 bool store_sqlite_error(struct store *store, const char *what, struct err *err);
 
 /* Migrations (schema.c): brings user_version to SCHEMA_VERSION. */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 bool schema_version(sqlite3 *db, int *version, struct err *err) MUST_USE;
 bool schema_migrate(struct store *store, struct err *err) MUST_USE;
 

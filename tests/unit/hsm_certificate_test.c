@@ -166,7 +166,7 @@ static bool check(X509 *leaf, X509 *const *others, size_t count, const char *add
 		  struct warnings *warnings, struct err *err)
 {
 	STACK_OF(X509) *stack = stack_of(others, count);
-	bool good = certificate_check(leaf, stack, address, NOW, facts, warnings, err);
+	bool good = certificate_check(leaf, stack, address, KEY_PURPOSE_MAIL, NOW, facts, warnings, err);
 
 	sk_X509_free(stack);
 	return good;

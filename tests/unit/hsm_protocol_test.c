@@ -89,8 +89,8 @@ static struct worker_certificates sample_certificates(void)
 {
 	chain_of_two[0] = bytes_text("leaf");
 	chain_of_two[1] = bytes_text("intermediate");
-	two_certificates[0] = (struct worker_certificate){3, bytes_text("twenty octets of id."), chain_of_two, 2};
-	two_certificates[1] = (struct worker_certificate){4, bytes_text("another"), chain_of_two, 1};
+	two_certificates[0] = (struct worker_certificate){3, bytes_text("twenty octets of id."), chain_of_two, 2, false};
+	two_certificates[1] = (struct worker_certificate){4, bytes_text("another"), chain_of_two, 1, true};
 	return (struct worker_certificates){.items = two_certificates, .count = 2};
 }
 

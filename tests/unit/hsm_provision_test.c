@@ -113,7 +113,7 @@ static bool again_initialize(struct msg *msg, struct buf *out, struct err *err)
 static void build_import(struct buf *out)
 {
 	import_task_encode(out, &(struct import_task){"taro@example.co.jp", bytes_text("p12"), bytes_text("暗証"), 1795525200,
-						      bytes_text("context"), bytes_text(KEY_ID), true, "ff00"});
+						      bytes_text("context"), bytes_text(KEY_ID), true, "ff00", true});
 }
 
 static bool again_import(struct msg *msg, struct buf *out, struct err *err)

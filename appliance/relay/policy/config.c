@@ -33,7 +33,7 @@ static void server_clear(struct config_server *server)
 {
 	for (size_t i = 0; i < server->n_listens; i++) {
 		free(server->listens[i].address);
-		free(server->listens[i].tls);
+		free(server->listens[i].certificates);
 	}
 	for (size_t i = 0; i < server->n_users; i++) {
 		free(server->users[i].name);

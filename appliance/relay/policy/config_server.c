@@ -73,13 +73,54 @@ static bool each_name(const struct reader *reader, const char *name,
 
 #define GROW(array, count) ((array) = mem_resize((array), (count) + 1, sizeof *(array)), &(array)[(count)++])
 
+/* Of the right kind alone: a certificate that signs mail does not serve TLS, nor the opposite. */
+static const struct certificate *find_certificate(const struct snapshot *snapshot, const char *address, bool tls)
+{
+	for (size_t i = 0; i < snapshot->n_certificates; i++) {
+		if (snapshot->certificates[i].tls == tls && strcmp(snapshot->certificates[i].address, address) == 0)
+			return &snapshot->certificates[i];
+	}
+	return NULL;
+}
+
+static bool add_tls_certificates(const struct reader *reader, const char *path, struct config_listen *listen, struct err *err)
+{
+	char *wanted = mem_format("%s certificate", path);
+	bool fine = true;
+
+	for (size_t i = 0; fine && i < reader->settings->count; i++) {
+		const struct setting *setting = &reader->settings->items[i];
+		const struct certificate *certificate;
+
+		if (strcmp(setting->path, wanted) != 0)
+			continue;
+		certificate = find_certificate(reader->snapshot, setting->value, true);
+		if (certificate != NULL)
+			*GROW(listen->certificates, listen->n_certificates) = certificate;
+		else
+			fine = err_set(err, ERR_NOT_FOUND, "no TLS certificate is registered for %s", setting->value);
+	}
+	free(wanted);
+	return fine;
+}
+
 static bool add_listen(const struct reader *reader, const char *value, struct err *err)
 {
+	static const char *const tls[] = {"none", "starttls", "implicit", NULL};
 	struct config_listen *listen = GROW(reader->server->listens, reader->server->n_listens);
+	struct buf path = {0};
+	bool fine;
 
-	(void)err;
-	*listen = (struct config_listen){.address = mem_string(value), .tls = mem_string("none")};
-	return true;
+	buf_printf(&path, "server %s smtp listen", reader->server->name);
+	path_append(&path, value);
+	*listen = (struct config_listen){.address = mem_string(value)};
+	for (int i = 0; tls[i] != NULL; i++) {
+		if (strcmp(setting_effective(reader->settings, "%s tls", buf_text(&path)), tls[i]) == 0)
+			listen->tls = (enum config_tls)i;
+	}
+	fine = add_tls_certificates(reader, buf_text(&path), listen, err);
+	buf_clear(&path);
+	return fine;
 }
 
 bool config_parse_network(const char *value, struct config_network *network, struct err *err)
@@ -246,13 +287,11 @@ static bool add_bcc(const struct reader *reader, const char *name, struct err *e
 
 static bool add_certificate(const struct reader *reader, const char *address, struct err *err)
 {
-	for (size_t i = 0; i < reader->snapshot->n_certificates; i++) {
-		const struct certificate *certificate = &reader->snapshot->certificates[i];
+	const struct certificate *certificate = find_certificate(reader->snapshot, address, false);
 
-		if (strcmp(certificate->address, address) == 0) {
-			*GROW(reader->server->certificates, reader->server->n_certificates) = certificate;
-			return true;
-		}
+	if (certificate != NULL) {
+		*GROW(reader->server->certificates, reader->server->n_certificates) = certificate;
+		return true;
 	}
 	return err_set(err, ERR_NOT_FOUND, "no certificate is registered for %s", address);
 }
