@@ -13,11 +13,11 @@
 
 struct pattern; /* pattern.h: a compiled regular expression */
 
-enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_listen_tls { CONFIG_LISTEN_PLAIN, CONFIG_LISTEN_STARTTLS, CONFIG_LISTEN_IMPLICIT };
 
 struct config_listen {
 	char *address; /* as configured, "0.0.0.0:25": the key by which inkand hands over the socket */
-	enum config_tls tls;
+	enum config_listen_tls tls;
 	const struct certificate **certificates; /* shown to TLS clients; they belong to config.snapshot */
 	size_t n_certificates;
 };

@@ -116,7 +116,7 @@ static bool add_listen(const struct reader *reader, const char *value, struct er
 	*listen = (struct config_listen){.address = mem_string(value)};
 	for (int i = 0; tls[i] != NULL; i++) {
 		if (strcmp(setting_effective(reader->settings, "%s tls", buf_text(&path)), tls[i]) == 0)
-			listen->tls = (enum config_tls)i;
+			listen->tls = (enum config_listen_tls)i;
 	}
 	fine = add_tls_certificates(reader, buf_text(&path), listen, err);
 	buf_clear(&path);
