@@ -27,6 +27,7 @@ LATE_SECONDS = 2  # what a reply may come after the deadline on a busy machine
 RECOVERY_SECONDS = 5
 PROCESSES, THREADS, SESSIONS = 4, 3, 6
 KILLS = 50
+HELD_UP_MS = 20
 LOCKED = "451 4.3.0 Signing is locked"
 ABSENT = "451 4.3.0 Signing is not available: the token is absent"
 SUSPENDED = "451 4.3.0 Signing is suspended: the HSM does not sign"
@@ -144,8 +145,9 @@ class Stage:
 
     def check_loop(self):
         """The relay's own gauge (base/lag.h): its event loop was never held up for 20 ms, whatever the machine did."""
-        held_up = re.findall(r"loop\.held-up ms=(\d+)", self.log())
-        equal(held_up, [], "milliseconds that the relay's event loop was held up")
+        held_up = [int(ms) for ms in re.findall(r"loop\.held-up ms=(\d+)", self.log())]
+        print(f"   {self.backend}: the relay's event loop was held up {max(held_up, default=0)} ms at most", flush=True)
+        equal([ms for ms in held_up if ms >= HELD_UP_MS], [], "milliseconds that the relay's event loop was held up")
         equal(self.log().count("alarm.child-hangs"), 0, "programs whose event loop stood still")
 
     def check_signatures(self, numbers):
@@ -262,7 +264,8 @@ def matrix(backend):
         wrong_signature(stage)
         stage.end()
     except BaseException:
-        print(f"-- {backend}: the end of the log:", stage.log()[-6000:], sep="\n", flush=True)
+        if os.path.exists(stage.box.box):
+            print(f"-- {backend}: the end of the log:", stage.log()[-6000:], sep="\n", flush=True)
         stage.box.down()
         stage.token.remove()
         raise
