@@ -202,7 +202,7 @@ $(foreach t,$(FUZZ_SOURCES),$(eval $(call fuzz_rule,$(t))))
 
 fuzz: ## run each fuzzer for FUZZ_SECONDS (60) with clang's sanitizers
 	@image/install-packages build lint
-	@$(MAKE) --no-print-directory -j"$$(nproc)" BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined OPTIMISE='-O1 -g' fuzzers
+	@$(MAKE) --no-print-directory -j"$$(nproc)" BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined OPTIMISE='-O1 -g -DPKCS12_MAX_ITERATIONS=1000' fuzzers
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(BUILD)/fuzz
 
 fuzzers: $(FUZZERS)

@@ -176,6 +176,29 @@ bool provision_delete(const struct provision_call *call, struct bytes key_id, ui
 	return run(call, PROVISION_FRAME_DELETE, &payload, decode_count, destroyed, err);
 }
 
+struct counts {
+	uint32_t *items;
+	size_t count;
+};
+
+static bool decode_counts(struct msg *msg, void *out, struct err *err)
+{
+	const struct counts *counts = out;
+
+	for (size_t i = 0; i < counts->count; i++)
+		counts->items[i] = msg_get_u32(msg);
+	return msg_end(msg, "numbers of objects", err);
+}
+
+bool provision_sweep(const struct provision_call *call, const struct sweep_task *task, uint32_t *destroyed, struct err *err)
+{
+	struct counts counts = {destroyed, task->count + 1};
+	struct buf payload = {0};
+
+	sweep_task_encode(&payload, task);
+	return run(call, PROVISION_FRAME_SWEEP, &payload, decode_counts, &counts, err);
+}
+
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err)
 {

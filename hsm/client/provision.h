@@ -31,6 +31,9 @@ bool provision_request(const struct provision_call *call, const struct request_t
 bool provision_install(const struct provision_call *call, const struct install_task *task, struct import_result *result,
 		       struct err *err) MUST_USE;
 bool provision_delete(const struct provision_call *call, struct bytes key_id, uint32_t *destroyed, struct err *err) MUST_USE;
+/* destroyed[i] is for key_ids[i], destroyed[count] for unfinished objects. */
+bool provision_sweep(const struct provision_call *call, const struct sweep_task *task, uint32_t *destroyed,
+		     struct err *err) MUST_USE;
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err) MUST_USE;
 

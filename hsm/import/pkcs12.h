@@ -14,7 +14,9 @@
 #include "appliance/base/bytes.h"
 
 #define PKCS12_MAX_BYTES (1u << 20)
+#ifndef PKCS12_MAX_ITERATIONS /* the fuzzers have a lower one */
 #define PKCS12_MAX_ITERATIONS 10000000 /* of one key derivation */
+#endif
 #define PKCS12_MAX_ALL_ITERATIONS (4 * PKCS12_MAX_ITERATIONS) /* of the MAC and all parts together */
 #define PKCS12_MAX_SCRYPT_COST (1u << 22) /* N * r * p: seconds */
 #define PKCS12_MAX_CERTIFICATES 64

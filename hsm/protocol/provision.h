@@ -24,6 +24,7 @@ enum provision_frame {
 	PROVISION_FRAME_INSTALL = 7, /* struct install_task; RESULT: struct import_result with the rung "generate", no password */
 	PROVISION_FRAME_SEAL = 20, /* struct sealed_secret, in clear; RESULT: bytes sealed. Makes the seal key if there is none */
 	PROVISION_FRAME_UNSEAL = 21, /* struct sealed_secret; RESULT: bytes in clear. Next hops' passwords alone */
+	PROVISION_FRAME_SWEEP = 8, /* struct sweep_task; RESULT: u32 objects destroyed for each id, then of unfinished ones */
 	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
 	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line; u8 1: a key may be left */
@@ -97,6 +98,14 @@ struct request_result {
 	struct bytes csr; /* DER, signed by the key */
 	char *key_type; /* "RSA-2048", "EC-P256", … */
 	struct key_attributes attributes;
+};
+
+/* Keys that were broken off. */
+#define SWEEP_MAX_KEYS 256 /* of one task */
+
+struct sweep_task {
+	struct bytes *key_ids;
+	size_t count;
 };
 
 /* The certificate that a CA made of a request. */
@@ -175,6 +184,10 @@ void request_task_clear(struct request_task *task);
 void request_result_encode(struct buf *out, const struct request_result *result);
 bool request_result_decode(struct msg *msg, struct request_result *result, struct err *err) MUST_USE;
 void request_result_clear(struct request_result *result);
+
+void sweep_task_encode(struct buf *out, const struct sweep_task *task);
+bool sweep_task_decode(struct msg *msg, struct sweep_task *task, struct err *err) MUST_USE;
+void sweep_task_clear(struct sweep_task *task);
 
 void install_task_encode(struct buf *out, const struct install_task *task);
 bool install_task_decode(struct msg *msg, struct install_task *task, struct err *err) MUST_USE;

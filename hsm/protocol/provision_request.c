@@ -158,3 +158,39 @@ void install_task_clear(struct install_task *task)
 	piece_clear_owned(&task->certificates);
 	*task = (struct install_task){0};
 }
+
+/* ---- sweep ---- */
+
+void sweep_task_encode(struct buf *out, const struct sweep_task *task)
+{
+	msg_put_u32(out, (uint32_t)task->count);
+	for (size_t i = 0; i < task->count; i++)
+		msg_put_bytes(out, task->key_ids[i]);
+}
+
+bool sweep_task_decode(struct msg *msg, struct sweep_task *task, struct err *err)
+{
+	struct sweep_task decoded = {.count = msg_get_count(msg, 4)};
+	bool good;
+
+	decoded.key_ids = mem_new_array(decoded.count, sizeof *decoded.key_ids);
+	for (size_t i = 0; i < decoded.count; i++)
+		decoded.key_ids[i] = piece_get_owned(msg);
+	good = msg_end(msg, "sweep task", err);
+	if (good && decoded.count > SWEEP_MAX_KEYS)
+		good = err_set(err, ERR_LIMIT, "more than %d keys to sweep at once", SWEEP_MAX_KEYS);
+	if (!good) {
+		sweep_task_clear(&decoded);
+		return false;
+	}
+	*task = decoded;
+	return true;
+}
+
+void sweep_task_clear(struct sweep_task *task)
+{
+	for (size_t i = 0; i < task->count; i++)
+		piece_clear_owned(&task->key_ids[i]);
+	free(task->key_ids);
+	*task = (struct sweep_task){0};
+}

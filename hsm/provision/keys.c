@@ -1,4 +1,4 @@
-/* The tasks on keys that are there: delete, test. */
+/* The tasks on keys that are there: delete, sweep, test. */
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
@@ -18,6 +18,33 @@ bool task_delete(struct provision *provision, struct msg *msg, struct buf *resul
 		return false;
 	msg_put_u32(result, destroyed);
 	return true;
+}
+
+static bool sweep(const struct session *session, const struct sweep_task *task, struct buf *result, struct err *err)
+{
+	uint32_t destroyed = 0;
+
+	for (size_t i = 0; i < task->count; i++) {
+		if (!objects_destroy(session, task->key_ids[i], &destroyed, err))
+			return false;
+		msg_put_u32(result, destroyed);
+	}
+	if (!objects_destroy_unfinished(session, &destroyed, err))
+		return false;
+	msg_put_u32(result, destroyed);
+	return true;
+}
+
+bool task_sweep(struct provision *provision, struct msg *msg, struct buf *result, struct err *err)
+{
+	struct sweep_task task;
+	bool good;
+
+	if (!sweep_task_decode(msg, &task, err))
+		return false;
+	good = connection_require_login(&provision->connection, err) && sweep(&provision->connection.session, &task, result, err);
+	sweep_task_clear(&task);
+	return good;
 }
 
 static bool prove(const struct session *session, const struct worker_certificate *certificate, struct err *err)

@@ -27,6 +27,7 @@ static const struct task {
     {PROVISION_FRAME_REQUEST, "request", CONNECTION_LOGIN_NEEDED, task_request},
     {PROVISION_FRAME_INSTALL, "install", CONNECTION_LOGIN_NEEDED, task_install},
     {PROVISION_FRAME_DELETE, "delete", CONNECTION_LOGIN_NEEDED, task_delete},
+    {PROVISION_FRAME_SWEEP, "sweep", CONNECTION_LOGIN_NEEDED, task_sweep},
     {PROVISION_FRAME_TEST, "test", CONNECTION_LOGIN_NEEDED, task_test},
     {PROVISION_FRAME_SEAL, "seal", CONNECTION_LOGIN_NEEDED, task_seal},
     {PROVISION_FRAME_UNSEAL, "unseal", CONNECTION_LOGIN_NEEDED, task_unseal},

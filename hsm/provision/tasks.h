@@ -26,6 +26,7 @@ bool task_import(struct provision *provision, struct msg *msg, struct buf *resul
 bool task_request(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_install(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_sweep(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_seal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_unseal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;

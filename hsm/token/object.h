@@ -16,6 +16,14 @@ bool object_find_private_key(const struct session *session, struct bytes key_id,
  */
 bool objects_destroy(const struct session *session, struct bytes key_id, uint32_t *destroyed, struct err *err) MUST_USE;
 
+/*
+ * Destroys what a process left that died while the token made an object: keys with neither CKA_ID nor label nor any number of
+ * a key, which nothing can use. One that is being made this moment looks the same, so only those go that are still so
+ * OBJECT_SETTLE_MS later. *destroyed may be 0. Sleeps only when there is one.
+ */
+#define OBJECT_SETTLE_MS 2000
+bool objects_destroy_unfinished(const struct session *session, uint32_t *destroyed, struct err *err) MUST_USE;
+
 bool objects_count_private_keys(const struct session *session, uint32_t *count, struct err *err) MUST_USE;
 
 #endif

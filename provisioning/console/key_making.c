@@ -123,29 +123,51 @@ static bool audit_removal(struct console *console, const struct pending_key *key
 }
 
 /* The audit row before the row that asks for it goes: a sweep that is itself broken off begins again. */
-static bool sweep_one(struct console *console, const struct pending_key *key, struct err *err)
+static bool settle(struct console *console, const struct pending_keys *keys, size_t count, const uint32_t *destroyed,
+		   struct err *err)
 {
-	uint32_t destroyed;
+	for (size_t i = 0; i < count; i++) {
+		/* What the token had begun has no id: it goes with the last row. */
+		uint32_t objects = destroyed[i] + (i + 1 == count ? destroyed[count] : 0);
 
-	return remove_key(console, key->key_id, &destroyed, err) && audit_removal(console, key, destroyed, err) &&
-	       store_pending_key_end(console->store, key->key_id, err);
+		if (!audit_removal(console, &keys->items[i], objects, err) ||
+		    !store_pending_key_end(console->store, keys->items[i].key_id, err))
+			return false;
+	}
+	return true;
+}
+
+static bool sweep_keys(struct console *console, const struct pending_keys *keys, struct err *err)
+{
+	size_t count = keys->count < SWEEP_MAX_KEYS ? keys->count : SWEEP_MAX_KEYS;
+	struct sweep_task sweep = {.key_ids = mem_new_array(count, sizeof *sweep.key_ids), .count = count};
+	uint32_t *destroyed = mem_new_array(count + 1, sizeof *destroyed);
+	struct task task;
+	bool done = task_open(console, &task, err);
+
+	for (size_t i = 0; i < count; i++)
+		sweep.key_ids[i] = keys->items[i].key_id;
+	if (done) {
+		done = provision_sweep(&task.call, &sweep, destroyed, err) && settle(console, keys, count, destroyed, err);
+		task_close(&task);
+	}
+	free(sweep.key_ids);
+	free(destroyed);
+	return done;
 }
 
 static void sweep_rows(struct console *console)
 {
 	struct pending_keys keys;
 	struct err err = {0};
-	size_t done = 0;
 
 	if (!store_pending_keys(console->store, &keys, &err))
 		return;
-	while (done < keys.count && sweep_one(console, &keys.items[done], &err))
-		done++;
-	if (done < keys.count)
+	if (keys.count > 0 && !sweep_keys(console, &keys, &err))
 		console_say(
 		    console,
 		    "note: %zu key%s of broken-off commands may be on the token and will be removed when it can be reached (%s)",
-		    keys.count - done, keys.count - done == 1 ? "" : "s", err.text);
+		    keys.count, keys.count == 1 ? "" : "s", err.text);
 	pending_keys_clear(&keys);
 }
 

@@ -6,12 +6,13 @@ import os
 import pathlib
 import random
 import re
-import signal
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 
+from faulty_token import FaultyToken
 from inkan import Sandbox, contains, equal, is_signed, run, send, test, wait_until
 
 SENDER = "alice@example.com"
@@ -381,6 +382,100 @@ def an_import_that_is_killed_leaves_no_key():
         registered += nothing_is_left(box, keys, f"random kill {number} of {victim}")
     print(f"# {struck} processes killed, {registered} imports were through before")
     box.down()
+
+
+def crash_inkand(box):
+    """-> the command to start it again."""
+    pid = int(box.env["SUPERVISOR_PID"])
+    command = pathlib.Path("/proc", str(pid), "cmdline").read_bytes().decode().split("\0")[:-1]
+    os.kill(pid, signal.SIGKILL)
+    return command
+
+
+def start_inkand(box, command):
+    """As after a crash; -> when its console can be used."""
+    log = open(os.path.join(box.box, "inkand.log"), "ab")
+    inkand = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
+    log.close()
+    pathlib.Path(box.box, "inkand.pid").write_text(f"{inkand.pid}\n")
+    box.env["SUPERVISOR_PID"] = str(inkand.pid)
+    wait_until(lambda: "relay" in box.console("show system programs", ok=None), 20, "inkand is back")
+
+
+@test
+def an_import_whose_inkand_is_killed_leaves_no_key():
+    token = FaultyToken()
+    box = token.sandbox("--sender", f"{SENDER}:p256")
+    file, keys = pkcs12("killed", "killed@example.com"), private_keys(box)
+    for text in (b"Password, MAC and certificate are in order", b"The key signed a nonce on the token"):
+        running = import_command(box, "killed@example.com", file)
+        for line in running.stderr:
+            if text in line:
+                command = crash_inkand(box)
+                break
+        running.wait(timeout=60)
+        running.stderr.close()
+        start_inkand(box, command)
+        box.console("hsm login", stdin=token.pin + "\n")
+        nothing_is_left(box, keys, f"inkand at {text!r}")
+    box.down()
+
+
+def numbers(key):
+    """16 octets out of the middle of p, q and d, in both byte orders."""
+    text = tool("openssl", "rsa", "-in", key, "-noout", "-text")
+    found = []
+    for name in ("privateExponent", "prime1", "prime2"):
+        octets = bytes.fromhex(re.sub(r"[\s:]", "", re.search(name + r":\n((?: +[0-9a-f:]+\n)+)", text).group(1)))
+        middle = octets[len(octets) // 2 - 8:][:16]
+        found += [middle, middle[::-1]]
+    return found
+
+
+def knows(pid, needles):
+    """Whether one of the needles stands in the memory of a process."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            if not line.split()[1].startswith("rw") or "[v" in line:
+                continue
+            memory.seek(start)
+            try:
+                octets = memory.read(end - start)
+            except OSError:
+                continue
+            if any(needle in octets for needle in needles):
+                return True
+    return False
+
+
+@test
+def the_key_is_never_in_the_console_nor_in_inkand_nor_in_the_relay():
+    if os.geteuid() != 0:
+        print("# needs root to look into the processes")
+        return
+    file = pkcs12("secret", "secret@example.com")
+    needles = numbers("secret.key")
+    holder = subprocess.Popen(["python3", "-c", "import sys; k = bytes.fromhex(sys.argv[1]); print(1, flush=True); sys.stdin.read()",
+                               needles[2].hex()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    equal(knows(holder.pid, needles), True, "the search itself")
+    holder.communicate()
+    running = import_command(BOX, "secret@example.com", file)
+    for line in running.stderr:
+        if b"The key signed a nonce" in line:
+            break
+    os.kill(running.pid, signal.SIGSTOP)
+    others = {"console": [running.pid], "inkand": [int(BOX.env["SUPERVISOR_PID"])], "relay": BOX.processes("inkan-relay")}
+    for name, pids in others.items():
+        for pid in pids:
+            equal(os.path.exists(f"/proc/{pid}/mem") and knows(pid, needles), False, name)
+    os.kill(running.pid, signal.SIGCONT)
+    equal(running.wait(timeout=60), 0)
+    running.stderr.close()
+    for pid in [*others["inkand"], *others["relay"]]:
+        equal(knows(pid, needles), False, "after the import")
+    delete("secret@example.com")
 
 
 @test

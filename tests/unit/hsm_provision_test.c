@@ -213,6 +213,24 @@ static bool again_install(struct msg *msg, struct buf *out, struct err *err)
 	return true;
 }
 
+static void build_sweep(struct buf *out)
+{
+	struct bytes ids[] = {bytes_text(KEY_ID), bytes_text("another")};
+
+	sweep_task_encode(out, &(struct sweep_task){ids, 2});
+}
+
+static bool again_sweep(struct msg *msg, struct buf *out, struct err *err)
+{
+	struct sweep_task task;
+
+	if (!sweep_task_decode(msg, &task, err))
+		return false;
+	sweep_task_encode(out, &task);
+	sweep_task_clear(&task);
+	return true;
+}
+
 static const struct {
 	const char *name;
 	const char *malformed;
@@ -226,6 +244,7 @@ static const struct {
     {"request", "malformed request task", build_request, again_request},
     {"request result", "malformed request result", build_requested, again_requested},
     {"install", "malformed install task", build_install, again_install},
+    {"sweep", "malformed sweep task", build_sweep, again_sweep},
     {"test results", "malformed test results", build_tests, again_tests},
 };
 
@@ -466,7 +485,8 @@ static void the_client_gives_progress_and_result(void)
 	struct import_result imported = {0};
 	struct buf payload = {0};
 	struct conversation c;
-	uint32_t destroyed = 0;
+	struct bytes id = bytes_text("id");
+	uint32_t swept[2] = {0}, destroyed = 0;
 	struct err err;
 
 	begin(&c);
@@ -494,6 +514,15 @@ static void the_client_gives_progress_and_result(void)
 	CHECK_OK(provision_delete(&c.call, bytes_text("id"), &destroyed, &err), &err);
 	CHECK_INT(destroyed, 2);
 	end(&c, PROVISION_FRAME_DELETE);
+
+	begin(&c);
+	msg_put_u32(&payload, 2);
+	msg_put_u32(&payload, 1);
+	answer(&c, PROVISION_FRAME_RESULT, &payload);
+	CHECK_OK(provision_sweep(&c.call, &(struct sweep_task){&id, 1}, swept, &err), &err);
+	CHECK_INT(swept[0], 2);
+	CHECK_INT(swept[1], 1);
+	end(&c, PROVISION_FRAME_SWEEP);
 
 	begin(&c);
 	build_tests(&payload);
