@@ -260,6 +260,19 @@ static void sessions_end_after_their_time(void)
 	fixture_down();
 }
 
+/* A message that is on its way when the session's time is over may go on for as long again. */
+static void a_message_may_outlast_the_session(void)
+{
+	struct peer peer = impatient(60000, 300);
+
+	peer_talk(&peer, BEGIN DATA "C: x\n");
+	peer_turn(fixture.base, 400);
+	peer_talk(&peer, "C: .\n" SENT);
+	peer_talk(&peer, BEGIN DATA "S: 421 4.4.2 The session lasted too long\nE:\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
 static void waiting_for_us_is_not_idle(void)
 {
 	struct peer peer = impatient(60, 100);
@@ -426,6 +439,7 @@ int main(void)
 	TEST(idle_sessions_end);
 	TEST(only_whole_commands_count_as_life);
 	TEST(sessions_end_after_their_time);
+	TEST(a_message_may_outlast_the_session);
 	TEST(waiting_for_us_is_not_idle);
 	TEST(replies_nobody_reads_are_bounded);
 	TEST(faulty_clients_are_slowed_down);

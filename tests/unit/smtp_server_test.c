@@ -190,10 +190,10 @@ static void a_new_configuration_drops_no_session(void)
 	fixture_configure(open_settings);
 	peer = join(GREETING "H:\n" MAIL RCPT);
 	fixture_configure(closed);
-	peer_talk(&peer, RCPT DATA "C: x\n");
+	peer_talk(&peer, "C: RCPT TO:<c@b.example>\nS: 250 2.1.5 Recipient ok\n" DATA "C: x\n");
 	fixture_configure(closed);
 	peer_talk(&peer, "C: .\n" SENT);
-	CHECK_TEXT(buf_text(&got.recipients), "b@b.example b@b.example ");
+	CHECK_TEXT(buf_text(&got.recipients), "b@b.example c@b.example ");
 	CHECK_INT(got.revision + 2, fixture.revision);
 	peer_talk(&peer, MAIL DENIED QUIT);
 	peer_close(&peer);

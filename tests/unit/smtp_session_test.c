@@ -485,6 +485,143 @@ static void dsn_parameters_reach_the_submission(void)
 	fixture_down();
 }
 
+static void a_recipient_given_twice_gets_one_mail(void)
+{
+	static const struct dialogue dialogue = {
+	    .name = "twice",
+	    .text = BEGIN "C: RCPT TO:<c@b.example> NOTIFY=NEVER\nC: RCPT TO:<B@b.example>\nC: RCPT TO:<b@B.EXAMPLE>\n"
+			  "C: RCPT TO:<c@b.example>\nC: RCPT TO:<b@b.example>\nC: RCPT TO:<\"c\"@b.example>\nC: DATA\n"
+			  "S: 250 2.1.5 Recipient ok\nS: 250 2.1.5 Recipient ok\nS: 250 2.1.5 Recipient ok\n"
+			  "S: 250 2.1.5 Recipient ok\nS: 250 2.1.5 Recipient ok\nS: 250 2.1.5 Recipient ok\n"
+			  "S: 354 End the message with <CR><LF>.<CR><LF>\nC: .\n" SENT,
+	    .recipients = "b@b.example c@b.example B@b.example ",
+	    .begun = 1,
+	    .finished = 1};
+
+	fixture_up();
+	fixture_configure(open_settings);
+	talk(&dialogue);
+	CHECK_TEXT(buf_text(&got.dsn), "/0 /1 /0 ");
+	fixture_down();
+}
+
+/* What clients do that want to hurt, or cannot help it. */
+static const struct dialogue hostile[] = {
+    {.name = "a command hidden behind an address",
+     .text = "H:\nR: MAIL FROM:<a@b<CR><LF>RCPT TO:<c@d><CR><LF>\nS: 553 5.1.7 Bad sender address syntax\n"
+	     "S: 503 5.5.1 Send MAIL first\n"},
+    {.name = "8-bit octets in commands",
+     .text = "H:\nC: MAIL FROM:<a\xff@b> SMTPUTF8\nS: 553 5.1.7 Bad sender address syntax\nC: M\xc3\x84IL FROM:<a@b>\n"
+	     "S: 500 5.5.1 Unknown command\nC: MAIL FROM:<a@b> SIZE=\xef\xbc\x91\nS: 501 5.5.4 SIZE takes a number of octets\n"
+	     "C: MAIL FROM:<a@b> ENVID=\xc3\xa4\nS: 501 5.5.4 ENVID is xtext of at most 100 characters\n"},
+    {.name = "a size that overflows",
+     .text = "H:\nC: MAIL FROM:<a@b> SIZE=18446744073709551616\nS: 501 5.5.4 SIZE takes a number of octets\n"
+	     "C: MAIL FROM:<a@b> SIZE=18446744073709551615\nS: 552 5.3.4 Message exceeds the size limit\n"
+	     "C: MAIL FROM:<a@b> SIZE=-1\nS: 501 5.5.4 SIZE takes a number of octets\n"},
+    {.name = "a huge chunk is counted, not believed",
+     .text = BEGIN "C: BDAT 18446744073709551615\nR: QUIT<CR><LF>\n-\n",
+     .begun = 1,
+     .aborted = 1},
+    {.name = "a chunk size that overflows closes",
+     .text = BEGIN "C: BDAT 18446744073709551616 LAST\nC: QUIT\nS: 521 5.5.4 Syntax: BDAT octets [LAST]\nE:\n"},
+    {.name = "DATA behind BDAT",
+     .text = BEGIN
+     "C: BDAT 3\nR: x<CR><LF>\nC: DATA\nS: 250 2.0.0 Chunk ok\nS: 503 5.5.1 Only BDAT, RSET or QUIT once BDAT has begun\n",
+     .begun = 1,
+     .aborted = 1},
+    {.name = "LAST that never comes",
+     .text = BEGIN "C: BDAT 3\nR: x<CR><LF>\nS: 250 2.0.0 Chunk ok\nC: QUIT\nS: 221 2.0.0 Bye\nE:\n",
+     .begun = 1,
+     .aborted = 1},
+    {.name = "BDAT LAST twice",
+     .text = BEGIN "C: BDAT 3 LAST\nR: x<CR><LF>\n" SENT "C: BDAT 0 LAST\nS: 503 5.5.1 Send MAIL first\n",
+     .begun = 1,
+     .finished = 1},
+    {.name = "RSET in the middle of a transaction",
+     .text = BEGIN
+     "C: RSET\nS: 250 2.0.0 Ok\nC: DATA\nS: 503 5.5.1 Send MAIL first\nC: RCPT TO:<x@y>\nS: 503 5.5.1 Send MAIL first\n"},
+    {.name = "commands in a message are text",
+     .text = DATA "C: RSET\nC: QUIT\nC: MAIL FROM:<x@y>\nC: .\n" SENT,
+     .content = "RSET\r\nQUIT\r\nMAIL FROM:<x@y>\r\n",
+     .begun = 1,
+     .finished = 1},
+    {.name = "DATA pipelined behind recipients that are all refused",
+     .text = "H:\nC: MAIL FROM:<a@b>\nC: RCPT TO:<@>\nC: DATA\nC: RSET\nS: 250 2.1.0 Sender ok\nS: 553 5.1.3 Bad recipient "
+	     "address syntax\n"
+	     "S: 554 5.5.1 No valid recipients\nS: 250 2.0.0 Ok\n"},
+    {.name = "proxies and their commands",
+     .text = "R: PROXY TCP4 192.0.2.1 192.0.2.2 1 25<CR><LF>\nS: 500 5.5.1 Unknown command\nC: XFORWARD NAME=x\nS: 500 5.5.1 "
+	     "Unknown command\n"
+	     "C: ETRN x\nS: 500 5.5.1 Unknown command\nC: TURN\nS: 500 5.5.1 Unknown command\n"},
+};
+
+static void survives_hostile_clients(void)
+{
+	for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+		fixture_up();
+		fixture_configure(open_settings);
+		talk(&hostile[i]);
+		fixture_down();
+	}
+}
+
+static void takes_one_octet_at_a_time(void)
+{
+	static const char text[] = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\na\r\n..b\r\n.\r\nQUIT\r\n";
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	CHECK(peer_connect(&peer, fixture.base, fixture.port));
+	peer_turn(fixture.base, 1);
+	for (size_t i = 0; i < sizeof text - 1; i++) {
+		peer_send(&peer, bytes_of(text + i, 1));
+		peer_turn(fixture.base, 0);
+	}
+	peer_talk(&peer, "S: 220 mx.example ESMTP Inkan\n" FIXTURE_HELLO
+			 "S: 250 2.1.0 Sender ok\nS: 250 2.1.5 Recipient ok\nS: 354 End the message with <CR><LF>.<CR><LF>\n" SENT
+			 "S: 221 2.0.0 Bye\nE:\n");
+	CHECK_TEXT(buf_text(&got.content), "a\r\n.b\r\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
+static void a_reset_in_data_leaves_nothing(void)
+{
+	const struct linger at_once = {.l_onoff = 1};
+	struct peer peer;
+
+	fixture_up();
+	fixture_configure(open_settings);
+	CHECK(peer_connect(&peer, fixture.base, fixture.port));
+	peer_talk(&peer, "S: 220 mx.example ESMTP Inkan\n" DATA "C: half\n");
+	peer_turn(fixture.base, 5);
+	setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* close sends RST */
+	peer_close(&peer);
+	peer_turn(fixture.base, 20);
+	CHECK_INT(smtp_server_state(fixture.server).sessions, 0);
+	CHECK_INT(got.aborted, 1);
+	fixture_down();
+}
+
+/* It is answered once, and the rest of the line is read without keeping it. */
+static void an_endless_command_is_not_kept(void)
+{
+	struct peer peer;
+	char text[65536];
+
+	fixture_up();
+	fixture_configure(open_settings);
+	memset(text, 'x', sizeof text);
+	CHECK(peer_connect(&peer, fixture.base, fixture.port));
+	peer_talk(&peer, "S: 220 mx.example ESMTP Inkan\n");
+	for (int i = 0; i < 100; i++)
+		peer_send(&peer, bytes_of(text, sizeof text));
+	peer_talk(&peer, "C: \nC: NOOP\nS: 500 5.5.2 Command line too long\nS: 250 2.0.0 Ok\n");
+	peer_close(&peer);
+	fixture_down();
+}
+
 int main(void)
 {
 	TEST(takes_mail);
@@ -499,5 +636,10 @@ int main(void)
 	TEST(half_a_close_is_answered);
 	TEST(tells_the_submission_who_sent_it);
 	TEST(dsn_parameters_reach_the_submission);
+	TEST(a_recipient_given_twice_gets_one_mail);
+	TEST(survives_hostile_clients);
+	TEST(takes_one_octet_at_a_time);
+	TEST(a_reset_in_data_leaves_nothing);
+	TEST(an_endless_command_is_not_kept);
 	return test_finish();
 }

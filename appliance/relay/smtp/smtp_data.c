@@ -20,7 +20,10 @@ void smtp_content_begin(struct smtp_session *session, bool dots)
 {
 	struct smtp_transaction *transaction = session->transaction;
 	char *client = smtp_session_client(session);
-	struct submission_envelope envelope = {
+	struct submission_envelope envelope;
+
+	smtp_transaction_unite(transaction);
+	envelope = (struct submission_envelope){
 	    .config = transaction->config,
 	    .server = transaction->server,
 	    .sender = transaction->sender,

@@ -72,12 +72,18 @@ static bool waits_for_us(const struct smtp_session *session)
 	return session->state == SMTP_STATE_FINISHING || session->state == SMTP_STATE_AUTH_CHECK || session->paused;
 }
 
+/* A message that has begun may take as long again. */
+static int64_t session_end(const struct smtp_session *session)
+{
+	return session->started_ms + smtp_session_settings(session)->limits.session_ms * (session->transaction != NULL ? 2 : 1);
+}
+
 static void on_timer(int fd, short what, void *arg)
 {
 	struct smtp_session *session = arg;
 	const struct config_server *server = smtp_session_settings(session);
 	int64_t now = clock_monotonic_ms();
-	int64_t idle_left, session_left = session->started_ms + server->limits.session_ms - now;
+	int64_t idle_left, session_left = session_end(session) - now;
 
 	(void)fd;
 	(void)what;

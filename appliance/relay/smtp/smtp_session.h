@@ -141,6 +141,8 @@ const char *smtp_session_protocol(const struct smtp_session *session); /* RFC 38
 
 struct smtp_transaction *smtp_transaction_new(const struct smtp_session *session, const char *sender);
 void smtp_transaction_add(struct smtp_transaction *transaction, const char *address, struct bytes original, uint32_t notify);
+/* A recipient that was given twice gets the mail once, with the parameters of the first. */
+void smtp_transaction_unite(struct smtp_transaction *transaction);
 void smtp_transaction_free(struct smtp_transaction *transaction); /* aborts a submission; NULL is fine */
 
 /* ---- What each state does with input: the octets used, at least one ---- */
