@@ -104,12 +104,12 @@ UNIT_LIBS_hsm      := hsm/client hsm/cms hsm/import hsm/protocol appliance/base
 UNIT_LIBS_store    := provisioning/store appliance/base
 UNIT_LIBS_console  := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
 UNIT_LIBS_supervisor := appliance/supervisor provisioning/store hsm/protocol appliance/base
-UNIT_LIBS_mime     := appliance/relay/mime appliance/base
+UNIT_LIBS_mime     := appliance/relay/mime hsm/cms hsm/protocol appliance/base
 UNIT_LIBS_queue    := appliance/relay/queue appliance/base
 UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
-UNIT_LIBS_signing  := appliance/relay/signing appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_signing  := appliance/relay/signing hsm/cms appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 
 UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))

@@ -13,11 +13,18 @@
 #include "appliance/base/pool.h"
 #include "appliance/relay/mime/rendering.h"
 #include "appliance/relay/signing/submission.h"
+#include "hsm/cms/cms.h"
+#include "tests/unit/identity.h"
 #include "tests/unit/test.h"
 
-enum worker_mood { WORKER_SIGNS, WORKER_REFUSES, WORKER_SILENT };
-
-#define CANNED_CMS "canned SignedData"
+enum worker_mood {
+	WORKER_SIGNS,
+	WORKER_REFUSES,
+	WORKER_SILENT,
+	WORKER_SIGNS_ANOTHER_DIGEST,
+	WORKER_SIGNS_WITH_ANOTHER_KEY,
+	WORKER_SENDS_NOISE
+};
 
 static struct event_base *base;
 static struct submission_context context;
@@ -31,11 +38,53 @@ static bool replied, store_ready;
 
 /* ---- The worker ---- */
 
+static EVP_PKEY *key;
+static struct bytes leaf;
+
+static bool make_signature(void *arg, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+			   struct err *err)
+{
+	EVP_PKEY_CTX *sign = EVP_PKEY_CTX_new(key, NULL);
+	uint8_t room[512];
+	size_t len = sizeof room;
+	bool made = EVP_PKEY_sign_init(sign) == 1 && EVP_PKEY_sign(sign, room, &len, digest.data, digest.len) == 1;
+
+	(void)arg;
+	(void)algorithm;
+	(void)pss;
+	EVP_PKEY_CTX_free(sign);
+	if (!made)
+		return err_set(err, ERR_INTERNAL, "no signature");
+	buf_put(signature, room, len);
+	return true;
+}
+
+static void make_cms(struct buf *der)
+{
+	struct cms_content content = {.algorithm = last_request.algorithm, .signing_time = last_request.signing_time};
+	struct cms_identity *identity;
+	uint8_t digest[SIGN_DIGEST_MAX_BYTES];
+	struct err err;
+
+	if (mood == WORKER_SENDS_NOISE) {
+		buf_put_text(der, "noise");
+		return;
+	}
+	memcpy(digest, last_request.digest, sizeof digest);
+	digest[0] ^= mood == WORKER_SIGNS_ANOTHER_DIGEST;
+	content.digest = bytes_of(digest, sign_digest_bytes(content.algorithm));
+	identity = cms_identity_new(&leaf, 1, &err);
+	CHECK_OK(cms_sign(identity, &content, make_signature, NULL, der, &err), &err);
+	cms_identity_free(identity);
+	if (mood == WORKER_SIGNS_WITH_ANOTHER_KEY)
+		der->data[der->len - 1] ^= 1;
+}
+
 static void on_request(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
-	struct sign_result result = {.cms = bytes_text(CANNED_CMS)};
+	struct sign_result result = {0};
 	struct sign_failure failure = {.class = SIGN_FAIL_REQUEST, .text = (char[]){"no such key"}};
-	struct buf out = {0};
+	struct buf out = {0}, der = {0};
 	struct err err;
 
 	(void)fd;
@@ -48,7 +97,9 @@ static void on_request(struct channel *channel, uint16_t type, struct msg *msg, 
 		return;
 	requests++;
 	result.id = failure.id = last_request.id;
-	if (mood == WORKER_SIGNS) {
+	if (mood != WORKER_REFUSES && mood != WORKER_SILENT) {
+		make_cms(&der);
+		result.cms = buf_bytes(&der);
 		sign_result_encode(&out, &result);
 		channel_send(channel, SIGN_FRAME_RESULT, buf_bytes(&out), -1);
 	} else if (mood == WORKER_REFUSES) {
@@ -56,6 +107,7 @@ static void on_request(struct channel *channel, uint16_t type, struct msg *msg, 
 		channel_send(channel, SIGN_FRAME_FAILURE, buf_bytes(&out), -1);
 	}
 	buf_clear(&out);
+	buf_clear(&der);
 }
 
 static void on_worker_closed(struct channel *channel, const struct err *why, void *arg)
@@ -110,11 +162,14 @@ static struct config *make_config(const char *deadline)
 	settings_add(&snapshot->settings, "hsm deadline", deadline);
 	snapshot->certificates = mem_new_array(1, sizeof *snapshot->certificates);
 	snapshot->n_certificates = 1;
-	snapshot->certificates[0] = (struct certificate){.id = 7,
-							 .address = mem_string("alice@example.com"),
-							 .key_type = mem_string("EC-P384"),
-							 .not_before = 0,
-							 .not_after = INT64_MAX};
+	snapshot->certificates[0] =
+	    (struct certificate){.id = 7,
+				 .address = mem_string("alice@example.com"),
+				 .key_type = mem_string("EC-P384"),
+				 .chain = mem_copy(&(struct bytes){mem_copy(leaf.data, leaf.len), leaf.len}, sizeof leaf),
+				 .n_chain = 1,
+				 .not_before = 0,
+				 .not_after = INT64_MAX};
 	made = config_new(snapshot, &err);
 	CHECK_OK(made != NULL, &err);
 	return made;
@@ -129,12 +184,28 @@ static void run_until(const bool *flag)
 	CHECK(*flag);
 }
 
+static void make_identity(void)
+{
+	static struct buf der;
+	struct test_ca ca;
+	X509 *certificate;
+
+	test_ca_init(&ca);
+	key = test_key("p384");
+	certificate = test_certificate(&ca, key, "alice@example.com");
+	test_put_der(&der, certificate);
+	leaf = buf_bytes(&der);
+	X509_free(certificate);
+	test_ca_clear(&ca);
+}
+
 static void set_up(void)
 {
 	const struct queue_events events = {.ready = on_ready, .due = ignore, .health = ignore_health};
 	const struct queue_settings settings = {.directory = test_directory(), .min_free_bytes = 1};
 	struct err err;
 
+	make_identity();
 	base = event_base_new();
 	context.base = base;
 	context.pool = pool_new(base, 2, &err);
@@ -309,6 +380,37 @@ static void nothing_is_stored_when_signing_fails(void)
 	queue_claim_free(claim);
 }
 
+/* What does not verify is not stored, in memory or as a file, edited or not. */
+static void what_does_not_verify_is_not_stored(void)
+{
+	static const enum worker_mood moods[] = {WORKER_SIGNS_ANOTHER_DIGEST, WORKER_SIGNS_WITH_ANOTHER_KEY, WORKER_SENDS_NOISE};
+	struct buf large = {0};
+	struct queue_claim *claim;
+
+	buf_put_text(&large, FAST);
+	while (large.len < 100000)
+		buf_put_text(&large, "a line of a body that becomes a file\r\n");
+	for (size_t i = 0; i < sizeof moods / sizeof *moods; i++) {
+		const char *const messages[] = {FAST, EIGHT_BIT, buf_text(&large)};
+
+		mood = moods[i];
+		for (size_t m = 0; m < 3; m++) {
+			test_case("mood %zu, message %zu", i, m);
+			send_message("bob@example.net tel@plain.example", messages[m], 30000);
+			CHECK_INT(reply.code, 451);
+			CHECK_TEXT(reply.enhanced, "4.3.0");
+			CHECK_TEXT(reply.text, "The signed message did not pass its own check");
+		}
+	}
+	mood = WORKER_SIGNS;
+	send_message("bob@example.net", buf_text(&large), 30000);
+	CHECK_INT(reply.code, 250);
+	claim = take();
+	CHECK_INT(claim->count, 1);
+	queue_claim_free(claim);
+	buf_clear(&large);
+}
+
 static void limits_have_their_replies(void)
 {
 	static const struct {
@@ -371,6 +473,7 @@ int main(void)
 	TEST(the_digest_does_not_depend_on_the_chunks);
 	TEST(eight_bit_text_is_encoded);
 	TEST(nothing_is_stored_when_signing_fails);
+	TEST(what_does_not_verify_is_not_stored);
 	TEST(limits_have_their_replies);
 	TEST(an_abort_leaves_nothing);
 	return test_finish();

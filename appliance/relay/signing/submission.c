@@ -199,6 +199,7 @@ void submission_abort(struct submission *submission)
 	submission->aborted = true;
 	switch (submission->state) {
 	case SUBMISSION_ENCODING: /* a pool thread uses it: freed at its end */
+	case SUBMISSION_CHECKING:
 	case SUBMISSION_COMMITTING: /* too late: it may be stored already */
 		return;
 	case SUBMISSION_SIGNING:

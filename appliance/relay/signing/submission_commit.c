@@ -56,7 +56,7 @@ static void apply_decision(struct submission *submission)
 	}
 }
 
-static void trace_field(const struct submission *submission, struct buf *out)
+void submission_trace(const struct submission *submission, struct buf *out)
 {
 	const struct received_facts *facts;
 	char id[24];
@@ -107,7 +107,7 @@ void submission_commit(struct submission *submission)
 	struct queue_body *original = submission->original, *encoded = encoded_body(submission);
 	char *id_field = field_text(submission, "Message-ID"), *subject = field_text(submission, "Subject");
 
-	trace_field(submission, &prefix);
+	submission_trace(submission, &prefix);
 	apply_decision(submission);
 	if (submission->decision.n_copies > 0)
 		add_copies(submission);

@@ -9,7 +9,7 @@
 #include "appliance/relay/signing/submission.h"
 
 /*
- *   RECEIVING -finish-> SEALING -> [ENCODING -> SEALING_ENCODED] -> [SIGNING] -> COMMITTING -> done
+ *   RECEIVING -finish-> SEALING -> [ENCODING -> SEALING_ENCODED] -> [SIGNING -> CHECKING] -> COMMITTING -> done
  * Each arrow but the first is a callback. The brackets: only when somebody gets the signed rendering; encoding only
  * when the scanner found edits.
  */
@@ -19,6 +19,7 @@ enum submission_state {
 	SUBMISSION_ENCODING,
 	SUBMISSION_SEALING_ENCODED,
 	SUBMISSION_SIGNING,
+	SUBMISSION_CHECKING,
 	SUBMISSION_COMMITTING
 };
 
@@ -55,7 +56,7 @@ struct submission {
 	struct decision decision;
 	struct rendering part; /* the signed part */
 	struct queue_body *encoded; /* its re-encoded leaves, or NULL */
-	struct err encode_error; /* set by the pool thread */
+	struct err encode_error; /* set by the pool thread, of CHECKING as well */
 	uint64_t sign_id; /* for signer_cancel while SIGNING */
 	struct rendering message; /* the signed rendering */
 };
@@ -71,7 +72,11 @@ void submission_free(struct submission *submission);
 void submission_digest_octets(struct submission *submission, struct bytes octets, uint64_t offset); /* after the scan saw them */
 void submission_decide(struct submission *submission); /* the body is sealed */
 
+/* submission_check.c: the signed rendering is complete; commits it once it has been read back and verified. */
+void submission_check(struct submission *submission);
+
 /* submission_commit.c */
+void submission_trace(const struct submission *submission, struct buf *out); /* the Received field */
 void submission_commit(struct submission *submission);
 
 #endif

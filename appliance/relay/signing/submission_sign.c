@@ -112,7 +112,7 @@ static void on_signed(enum signer_outcome outcome, struct bytes cms, const char 
 	struct err err;
 
 	if (outcome == SIGNER_SIGNED && build_message(submission, cms, &err)) {
-		submission_commit(submission);
+		submission_check(submission);
 		return;
 	}
 	if (outcome == SIGNER_SIGNED)
