@@ -191,8 +191,6 @@ static bool finish(const struct session *session, const struct key_kind *kind, c
 	ERR_clear_error();
 	if (key->public_key == NULL || !key_protect(session, key->key, &key->attributes, err))
 		return false;
-	if (!key->attributes.local)
-		return err_set(err, ERR_UNAVAILABLE, "the token does not say that the key was born on it (CKA_LOCAL)");
 	return key_prove(session, key->key, key->public_key, err);
 }
 

@@ -19,7 +19,8 @@ struct generated_key {
 
 /*
  * `type` as struct request_task has it; `label` is CKA_LABEL. On failure nothing is left on the token: ERR_INVALID an unknown
- * type, or one that the token does not make; ERR_UNAVAILABLE a key that the token does not protect, or was not born there.
+ * type, or one that the token does not make; ERR_UNAVAILABLE a key that the token does not protect. Not every token says
+ * CKA_LOCAL.
  */
 bool key_generate(const struct session *session, const char *type, struct bytes key_id, const char *label,
 		  struct generated_key *key, struct err *err) MUST_USE;

@@ -127,6 +127,8 @@ bool request_certificate(struct console *console, enum certificate_kind kind, co
 	if (!done)
 		return false;
 	show_pem(console, result.csr);
+	if (!result.attributes.local)
+		console_say(console, "warning: the token made the key, but does not say so in its attributes (CKA_LOCAL)");
 	console_say(console, "The key %s is on the token. Give this request to the CA; then: certificate install",
 		    result.key_type);
 	request_result_clear(&result);

@@ -147,7 +147,7 @@ static void put_attributes(struct buf *out, const struct stored_certificate *one
 {
 	buf_printf(out, "%s, %s, %s", one->sensitive ? "sensitive" : "NOT SENSITIVE",
 		   one->extractable ? "EXTRACTABLE" : "not extractable",
-		   one->local ? "born on the token" : "brought to the token");
+		   one->local || strcmp(one->rung, "generate") == 0 ? "born on the token" : "brought to the token");
 }
 
 static void add_identity(struct report *report, const struct stored_certificate *one, const char *state)
