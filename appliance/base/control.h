@@ -10,7 +10,7 @@
 
 #include "appliance/base/msg.h"
 
-#define CONTROL_VERSION 2u /* raised with every change of this file, worker.h or provision.h */
+#define CONTROL_VERSION 3u /* raised with every change of this file, worker.h or provision.h */
 
 enum control_frame {
 	CONTROL_HELLO = 1, /* u32 version */
@@ -42,7 +42,8 @@ enum relay_frame {
 	RELAY_CONSOLE = 8, /* with the descriptor of a console's connection: it asks, the relay answers (query.h) */
 	RELAY_PING = 9, /* u64 number, to a relay that is ready; answered with PONG by its event loop */
 	RELAY_PONG = 10, /* u64 number, u32 milliseconds that the event loop was held up at most since the last one */
-	RELAY_SIGNING = 11 /* from the relay: u8 suspended, text why: its circuit breaker */
+	RELAY_SIGNING = 11, /* from the relay: u8 suspended, text why: its circuit breaker */
+	RELAY_PASSWORD = 12 /* text sealed password of a next hop, bytes the same in clear */
 };
 
 struct child_status {

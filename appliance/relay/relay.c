@@ -13,6 +13,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
 #include "appliance/base/process.h"
+#include "appliance/base/secret.h"
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
@@ -229,6 +230,22 @@ static void on_signer_event(enum signer_event event, const char *text, void *arg
 		tell_signing(relay, event == SIGNER_EVENT_SUSPENDED, text);
 }
 
+static void on_password(struct relay *relay, struct msg *msg)
+{
+	char *sealed = msg_get_text(msg);
+	struct bytes octets = msg_get_bytes(msg);
+	struct secret *password = NULL;
+	struct err err;
+
+	if (msg_end(msg, "password", &err))
+		password = secret_new(octets, &err);
+	if (password != NULL)
+		delivery_set_password(relay->delivery, sealed, password);
+	else
+		log_error("delivery.password", LOG_ERR(&err));
+	free(sealed);
+}
+
 static void on_locked(struct relay *relay, struct msg *msg)
 {
 	bool locked = msg_get_u8(msg) != 0;
@@ -271,6 +288,9 @@ static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, in
 	case RELAY_CONSOLE:
 		on_console(relay, fd);
 		return;
+	case RELAY_PASSWORD:
+		on_password(relay, msg);
+		break;
 	case RELAY_STOP:
 		stop(relay, 0);
 		break;

@@ -54,6 +54,7 @@ static void adopt(struct apply *apply)
 	workers_follow(supervisor, hsm_changed);
 	login_from_file(supervisor);
 	relay_send_locked(supervisor);
+	passwords_follow(supervisor, false);
 	finish(apply, NULL);
 }
 

@@ -179,6 +179,7 @@ void login_succeeded(struct supervisor *supervisor)
 		log_info("login.accepted", LOG_TEXT("token", supervisor->workers.token.token));
 	if (pin_usable(&supervisor->pin))
 		pin_accepted(&supervisor->pin);
+	passwords_follow(supervisor, false);
 	relay_send_locked(supervisor);
 	answer(supervisor, NULL);
 }

@@ -204,6 +204,7 @@ static void send_everything(struct supervisor *supervisor)
 	relay_send_listeners(supervisor, &supervisor->listeners);
 	relay_send_locked(supervisor);
 	relay_configure(supervisor, supervisor->running->snapshot, false, NULL, NULL);
+	passwords_follow(supervisor, true);
 	workers_connect_all(supervisor);
 }
 
@@ -300,6 +301,19 @@ void relay_send_locked(struct supervisor *supervisor)
 	msg_put_u8(&payload, locked ? 1 : 0);
 	msg_put_text(&payload, why);
 	send_frame(relay, RELAY_LOCKED, &payload, -1);
+}
+
+void relay_send_password(struct supervisor *supervisor, const char *sealed, const struct secret *password)
+{
+	struct buf payload = {0};
+
+	if (supervisor->relay.child == NULL)
+		return;
+	buf_reserve(&payload, strlen(sealed) + secret_bytes(password).len + 16);
+	msg_put_text(&payload, sealed);
+	msg_put_bytes(&payload, secret_bytes(password));
+	child_send(supervisor->relay.child, RELAY_PASSWORD, buf_bytes(&payload), -1);
+	buf_wipe_clear(&payload);
 }
 
 bool relay_send_console(struct supervisor *supervisor, int fd, struct err *err)

@@ -2,6 +2,7 @@
 #ifndef INKAN_SUPERVISOR_RELAY_H
 #define INKAN_SUPERVISOR_RELAY_H
 
+#include "appliance/base/secret.h"
 #include "appliance/supervisor/backoff.h"
 #include "appliance/supervisor/child.h"
 #include "appliance/supervisor/listeners.h"
@@ -56,6 +57,7 @@ bool relay_has_process(const struct supervisor *supervisor);
 void relay_send_listeners(struct supervisor *supervisor, const struct listeners *listeners);
 void relay_send_worker(struct supervisor *supervisor, const struct worker *worker, int fd); /* takes fd */
 void relay_send_locked(struct supervisor *supervisor); /* when it changed */
+void relay_send_password(struct supervisor *supervisor, const char *sealed, const struct secret *password);
 bool relay_send_console(struct supervisor *supervisor, int fd, struct err *err) MUST_USE; /* takes fd */
 
 /* `cb` follows once, also when the relay dies. Only with a process. */

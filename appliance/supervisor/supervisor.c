@@ -141,12 +141,14 @@ static void init(struct supervisor *supervisor, const struct supervisor_options 
 	relay_init(supervisor);
 	workers_init(supervisor);
 	login_init(supervisor);
+	passwords_init(supervisor);
 }
 
 static void clear(struct supervisor *supervisor)
 {
 	control_close(supervisor);
 	tasks_clear(supervisor);
+	passwords_clear(supervisor);
 	workers_clear(supervisor);
 	relay_clear(supervisor);
 	login_clear(supervisor);

@@ -10,6 +10,7 @@
 #include "appliance/supervisor/control_socket.h"
 #include "appliance/supervisor/listeners.h"
 #include "appliance/supervisor/login.h"
+#include "appliance/supervisor/passwords.h"
 #include "appliance/supervisor/pin.h"
 #include "appliance/supervisor/relay.h"
 #include "appliance/supervisor/supervisor.h"
@@ -29,6 +30,7 @@ struct supervisor {
 	struct login login;
 	struct apply *apply; /* the one under way, or NULL */
 	struct tasks tasks;
+	struct passwords passwords;
 	struct control control;
 	bool stopping;
 };
