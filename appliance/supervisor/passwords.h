@@ -1,6 +1,6 @@
 /*
- * The passwords of next hops. The configuration holds them sealed under a key of the token; with the PIN there, a provisioning task
- * opens each once, and the relay gets it. They stay here, in locked memory, for a relay that is restarted.
+ * The passwords of next hops. The configuration holds them sealed under a key of the token; with the PIN there, a provisioning
+ * task opens each once, and the relay gets it. They stay here, in locked memory, for a relay that is restarted.
  */
 #ifndef INKAN_SUPERVISOR_PASSWORDS_H
 #define INKAN_SUPERVISOR_PASSWORDS_H

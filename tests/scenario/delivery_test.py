@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Delivery to next hops as they are in the world: TLS, AUTH with a sealed password, mail exchangers."""
+import email
 import os
 import pathlib
-import sqlite3
+import re
 import tempfile
 import time
 
-from inkan import Sandbox, Sink, contains, crlf, equal, now, run, send, test, wait_until
+from inkan import Sandbox, contains, crlf, equal, now, run, send, test, verify, wait_until
 from next_hop import Certificates, Dns, Hop
 
 SENDER = "alice@example.com"
@@ -179,6 +180,38 @@ def domains_that_take_no_mail_bounce_with_the_reason():
         wait_until(lambda: "name servers do not answer" in log_of(box), 60, "deferred for want of DNS")
         dns.silent = False
         equal(len(sink.messages), 4, "no bounce for a name server that is away")
+
+
+@test
+def eight_bit_mail_is_converted_or_bounced_and_signed_mail_arrives_byte_for_byte():
+    text = ("Grüße, 印鑑\n" * 20).encode()
+    head = f"To: bob@example.net\nSubject: eight\nDate: {now()}\nMIME-Version: 1.0\n".encode()
+    plain = crlf(b"From: x@example.org\n" + head + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" +
+                 text)
+    presigned = crlf(b"From: x@example.org\n" + head + b"Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\";"
+                     b" micalg=sha-256; boundary=b\n\n--b\nContent-Type: text/plain; charset=utf-8\n"
+                     b"Content-Transfer-Encoding: 8bit\n\n" + text +
+                     b"\n--b\nContent-Type: application/pkcs7-signature; name=smime.p7s\n"
+                     b"Content-Transfer-Encoding: base64\n\nMAAA\n--b--\n")
+    seven = Hop(offers=("PIPELINING", "SIZE 50000000"))
+    with Sandbox("--sender", SENDER, "--next-hop", f"127.0.0.1:{seven.port}") as box:
+        accept(box, ["bob@example.net"], plain)
+        seven.wait(1)
+        got = email.message_from_bytes(seven.messages[0][2])
+        equal(max(seven.messages[0][2]) < 128, True, "7-bit")
+        equal(got.get_payload(decode=True).replace(b"\r\n", b"\n"), text, "the text")
+        size = int(re.search(r"SIZE=(\d+)", " ".join(seven.commands)).group(1))
+        equal(size, len(seven.messages[0][2]), "SIZE is that of the converted message")
+        accept(box, ["bob@example.net"], presigned)
+        seven.wait(2)
+        contains(seven.messages[1][2], b"Status: 5.6.3\r\n")
+        contains(seven.messages[1][2], b"its signature would break")
+        code, reply = send(box.port, SENDER, ["bob@example.net"], crlf(b"From: " + SENDER.encode() + b"\n" + head +
+                           b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" + text))
+        equal(code, 250, reply)
+        seven.wait(3)
+        equal(max(seven.messages[2][2]) < 128, True, "the signed one is 7-bit")
+        verify([seven.messages[2][2]], box.env["CA_FILE"])
 
 
 if __name__ == "__main__":

@@ -167,7 +167,8 @@ static void honours_notify_and_the_null_sender(void)
 {
 	for (size_t i = 0; i < sizeof notify_cases / sizeof notify_cases[0]; i++) {
 		test_case("%s", notify_cases[i].name);
-		CHECK_INT(dsn_wanted(notify_cases[i].sender, notify_cases[i].notify, notify_cases[i].action), notify_cases[i].wanted);
+		CHECK_INT(dsn_wanted(notify_cases[i].sender, notify_cases[i].notify, notify_cases[i].action),
+			  notify_cases[i].wanted);
 	}
 }
 

@@ -154,7 +154,11 @@ static const struct mail_case mail_cases[] = {
     {"plain 7-bit", {.eight_bit = true}, QUEUE_PLAIN, QUEUE_7BIT, false, "MAIL FROM:<s@example.com> BODY=7BIT\r\n"},
     {"plain 8-bit", {.eight_bit = true}, QUEUE_PLAIN, QUEUE_8BITMIME, false, "MAIL FROM:<s@example.com> BODY=8BITMIME\r\n"},
     {"signed is 7-bit", {.eight_bit = true}, QUEUE_SIGNED, QUEUE_8BITMIME, false, "MAIL FROM:<s@example.com> BODY=7BIT\r\n"},
-    {"signed with SMTPUTF8 has an 8-bit header", {.eight_bit = true, .smtputf8 = true}, QUEUE_SIGNED, QUEUE_7BIT, true,
+    {"signed with SMTPUTF8 has an 8-bit header",
+     {.eight_bit = true, .smtputf8 = true},
+     QUEUE_SIGNED,
+     QUEUE_7BIT,
+     true,
      "MAIL FROM:<s@example.com> BODY=8BITMIME SMTPUTF8\r\n"},
     {"smtputf8 wanted", {.smtputf8 = true}, QUEUE_PLAIN, QUEUE_7BIT, true, "MAIL FROM:<s@example.com> SMTPUTF8\r\n"},
     {"smtputf8 not wanted", {.smtputf8 = true}, QUEUE_PLAIN, QUEUE_7BIT, false, "MAIL FROM:<s@example.com>\r\n"},
@@ -170,7 +174,7 @@ static void mail_has_the_parameters_that_are_offered(void)
 		struct buf out = {0};
 
 		test_case("%s", c->name);
-		smtp_command_mail(&out, &message, c->rendering, &c->offers);
+		smtp_command_mail(&out, &message, c->rendering, c->rendering == QUEUE_SIGNED ? 200 : 100, &c->offers);
 		CHECK_TEXT(buf_text(&out), c->want);
 		buf_clear(&out);
 	}
@@ -186,12 +190,12 @@ static void notification_parameters_go_where_they_are_understood(void)
 						  .notify = QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_WARNED};
 	struct buf out = {0};
 
-	smtp_command_mail(&out, &message, QUEUE_PLAIN, &with);
+	smtp_command_mail(&out, &message, QUEUE_PLAIN, 100, &with);
 	smtp_command_rcpt(&out, &recipient, &with);
 	CHECK_TEXT(buf_text(&out), "MAIL FROM:<s@example.com> RET=HDRS ENVID=id+2B1\r\n"
 				   "RCPT TO:<b@example.net> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@example.org\r\n");
 	buf_reset(&out);
-	smtp_command_mail(&out, &message, QUEUE_PLAIN, &without);
+	smtp_command_mail(&out, &message, QUEUE_PLAIN, 100, &without);
 	smtp_command_rcpt(&out, &recipient, &without);
 	CHECK_TEXT(buf_text(&out), "MAIL FROM:<s@example.com>\r\nRCPT TO:<b@example.net>\r\n");
 	buf_clear(&out);

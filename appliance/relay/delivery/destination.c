@@ -200,8 +200,8 @@ static void fail_hop(struct destination *destination, struct hop *hop, const str
 	destination->window = 1;
 	hop->unknown = why->code == ERR_NOT_FOUND;
 	if (hop_failed(hop, now))
-		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->settings.host), LOG_NUMBER("port", hop->settings.port),
-			    LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
+		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->settings.host),
+			    LOG_NUMBER("port", hop->settings.port), LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
 			    LOG_NUMBER("again_in_ms", hop->down_until - now));
 }
 
@@ -219,7 +219,8 @@ static void take_reached(struct destination *destination, struct hop *hop)
 	if (destination->lossy)
 		return;
 	if (hop->down_until > 0)
-		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->settings.host), LOG_NUMBER("port", hop->settings.port));
+		log_info("delivery.next-hop-up", LOG_TEXT("next_hop", hop->settings.host),
+			 LOG_NUMBER("port", hop->settings.port));
 	hop_reached(hop);
 	if (destination->window < DESTINATION_WINDOW_FIRST)
 		destination->window = DESTINATION_WINDOW_FIRST;
@@ -307,6 +308,7 @@ static void open_client(struct destination *destination, struct hop *hop)
 	const struct smtp_client_settings settings = {.base = context->base,
 						      .resolver = context->resolver,
 						      .queue = context->queue,
+						      .pool = context->pool,
 						      .timeouts = context->timeouts,
 						      .hop = &hop->settings,
 						      .tls = hop->tls,

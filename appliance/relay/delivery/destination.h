@@ -1,6 +1,7 @@
 /*
- * A destination: the next hops of a server (tried by priority), the mail exchangers of a domain, or a maildir, with the groups that wait for it and the lanes that
- * carry them. A lane is one SMTP connection or one maildir writer; it carries one group at a time.
+ * A destination: the next hops of a server (tried by priority), the mail exchangers of a domain, or a maildir, with the groups
+ * that wait for it and the lanes that carry them. A lane is one SMTP connection or one maildir writer; it carries one group at a
+ * time.
  *
  * Lanes open only while groups wait, up to a window: it starts small, grows by one with each transaction that the next hop
  * answered, and shrinks when a connection is refused while others work. A next hop that cannot be reached is down: it is

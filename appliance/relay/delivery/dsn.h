@@ -42,8 +42,8 @@ struct dsn {
 };
 
 /*
- * Does a recipient with these NOTIFY bits (queue.h) want a notice of this? Without any: of failure and of delay. Nothing is ever told
- * to the null sender.
+ * Does a recipient with these NOTIFY bits (queue.h) want a notice of this? Without any: of failure and of delay. Nothing is ever
+ * told to the null sender.
  */
 bool dsn_wanted(const char *sender, uint32_t notify, enum dsn_action action);
 

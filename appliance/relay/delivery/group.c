@@ -43,7 +43,8 @@ static bool same_domain(const char *a, const char *b)
 
 bool group_takes(const struct group *group, const struct queue_item *item, const char *domain)
 {
-	return same_domain(group->domain, domain) && group->message == item->message && group->rendering == item->rendering && group->count < GROUP_RECIPIENTS_MAX;
+	return same_domain(group->domain, domain) && group->message == item->message && group->rendering == item->rendering &&
+	       group->count < GROUP_RECIPIENTS_MAX;
 }
 
 static struct group_recipient *add_slot(struct group *group)

@@ -1,7 +1,7 @@
 /*
- * Mail exchangers (RFC 5321 §5): which hosts take mail for a domain, in order, by DNS (c-ares; nothing blocks). CNAMEs are followed
- * by the name server, a domain without MX is its own exchanger if it has an address, a null MX (RFC 7505) takes nothing. Of
- * a list that names ourselves only the better ones count; if we are the best, it is a loop. Loop's thread.
+ * Mail exchangers (RFC 5321 §5): which hosts take mail for a domain, in order, by DNS (c-ares; nothing blocks). CNAMEs are
+ * followed by the name server, a domain without MX is its own exchanger if it has an address, a null MX (RFC 7505) takes nothing.
+ * Of a list that names ourselves only the better ones count; if we are the best, it is a loop. Loop's thread.
  */
 #ifndef INKAN_RELAY_DELIVERY_MX_H
 #define INKAN_RELAY_DELIVERY_MX_H

@@ -1,6 +1,6 @@
 /*
- * The passwords that the relay logs in to next hops with, in clear: inkand has them opened by the token and hands them over. Found
- * by their sealed form, which is what the configuration holds. Loop's thread.
+ * The passwords that the relay logs in to next hops with, in clear: inkand has them opened by the token and hands them over.
+ * Found by their sealed form, which is what the configuration holds. Loop's thread.
  */
 #ifndef INKAN_RELAY_DELIVERY_PASSWORDS_H
 #define INKAN_RELAY_DELIVERY_PASSWORDS_H

@@ -1,4 +1,5 @@
-/* The routes: one destination for each distinct list of next hops in the configuration, and for each domain in use. Loop's thread. */
+/* The routes: one destination for each distinct list of next hops in the configuration, and for each domain in use. Loop's
+ * thread. */
 #ifndef INKAN_RELAY_DELIVERY_ROUTES_H
 #define INKAN_RELAY_DELIVERY_ROUTES_H
 

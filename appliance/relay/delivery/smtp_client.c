@@ -393,6 +393,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings)
 	client->base = settings->base;
 	client->resolver = settings->resolver;
 	client->queue = settings->queue;
+	client->pool = settings->pool;
 	client->timeouts = settings->timeouts;
 	client->events = settings->events;
 	client->arg = settings->arg;

@@ -2,9 +2,8 @@
  * One connection of an SMTP client (RFC 5321): to one host, reused for many transactions. Loop's thread; nothing blocks, every
  * wait has a deadline.
  *
- *     CONNECTING -> GREETING -> EHLO (-> STARTTLS -> TLS -> EHLO) (-> HELO) (-> AUTH) -> IDLE -> PREPARING -> ENVELOPE -> DATA -> CONTENT -> FINAL -> IDLE …
- *                                                                     (RESET after a transaction without content) -> QUIT ->
- * CLOSED
+ *     CONNECTING -> GREETING -> EHLO (-> STARTTLS -> TLS -> EHLO) (-> HELO) (-> AUTH) -> IDLE -> PREPARING -> ENVELOPE -> DATA ->
+ * CONTENT -> FINAL -> IDLE … (RESET after a transaction without content) -> QUIT -> CLOSED
  *
  * A transaction is a group (group.h). It ends with every recipient settled, in one of three ways: the server answered for it;
  * the message proved damaged (the connection is dropped before the final dot); or the connection was lost (deferred). A lost
@@ -30,6 +29,7 @@ struct smtp_timeouts {
 extern const struct smtp_timeouts smtp_timeouts_default;
 
 struct passwords;
+struct pool;
 struct smtp_client;
 struct tls_client;
 
@@ -55,6 +55,7 @@ struct smtp_client_settings {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct queue *queue;
+	struct pool *pool;
 	const struct smtp_timeouts *timeouts; /* lives as long as the client */
 	const struct config_next_hop *hop; /* this, TLS and passwords live longer than the client */
 	const struct tls_client *tls; /* NULL: none, whatever the hop says */

@@ -5,6 +5,7 @@
 #include "appliance/relay/delivery/smtp_capabilities.h"
 #include "appliance/relay/delivery/smtp_client.h"
 #include "appliance/relay/delivery/smtp_dot.h"
+#include "appliance/relay/delivery/conversion.h"
 #include "appliance/relay/delivery/passwords.h"
 #include "appliance/relay/delivery/source.h"
 #include "appliance/relay/delivery/tls_client.h"
@@ -44,6 +45,9 @@ struct smtp_transaction {
 	bool mail_accepted;
 	bool
 	    verdict; /* the server has refused the message, or its content proved damaged: the end of the connection is no loss */
+	struct buf collected; /* to be converted */
+	struct conversion *conversion;
+	uint64_t size; /* octets that go out, without dot-stuffing */
 	struct bytes first; /* the first chunk, which is there before MAIL is sent */
 	bool first_is_last;
 	bool chunk_wanted; /* the source works on the next one */
@@ -53,6 +57,7 @@ struct smtp_client {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct queue *queue;
+	struct pool *pool;
 	const struct smtp_timeouts *timeouts;
 	const struct smtp_client_events *events;
 	void *arg;

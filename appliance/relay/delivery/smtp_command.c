@@ -37,11 +37,9 @@ static const char *body_parameter(const struct queue_stored *message, enum queue
 	return rendering == QUEUE_SIGNED || message->body_type == QUEUE_7BIT ? "7BIT" : "8BITMIME";
 }
 
-void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering,
+void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering, uint64_t size,
 		       const struct smtp_capabilities *capabilities)
 {
-	uint64_t size = rendering == QUEUE_SIGNED ? message->signed_size : message->plain_size;
-
 	buf_printf(out, "MAIL FROM:<%s>", message->sender);
 	if (capabilities->size)
 		buf_printf(out, " SIZE=%llu", (unsigned long long)size);

@@ -16,10 +16,10 @@ bool smtp_path_safe(const char *address);
 bool smtp_path_needs_utf8(const char *address);
 
 /*
- * MAIL FROM with what the server offers: SIZE=, BODY= (7BIT for the signed rendering, which is 7-bit by construction; 8BITMIME
- * for plain 8-bit mail that is not converted), SMTPUTF8, RET= and ENVID= (RFC 3461).
+ * MAIL FROM with what the server offers: SIZE= (of what goes out), BODY= (7BIT for the signed rendering, which is 7-bit by
+ * construction; 8BITMIME for plain 8-bit mail that is not converted), SMTPUTF8, RET= and ENVID= (RFC 3461).
  */
-void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering,
+void smtp_command_mail(struct buf *out, const struct queue_stored *message, enum queue_rendering rendering, uint64_t size,
 		       const struct smtp_capabilities *capabilities);
 
 /* RCPT TO with NOTIFY= and ORCPT= (RFC 3461) as they came, where the server takes them. */

@@ -178,7 +178,8 @@ void smtp_hello_encrypted(struct smtp_client *client)
 		return;
 	}
 	client->encrypted = true;
-	log_debug("delivery.tls", LOG_TEXT("next_hop", client->label), LOG_TEXT("tls", tls_client_description(client->connection)));
+	log_debug("delivery.tls", LOG_TEXT("next_hop", client->label),
+		  LOG_TEXT("tls", tls_client_description(client->connection)));
 	if (wants_tls_first(client))
 		smtp_client_enter(client, CLIENT_GREETING);
 	else

@@ -1,6 +1,7 @@
 /* One message on a connection: envelope, content, the verdict of the server. */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <stdlib.h>
 
 #include "appliance/relay/delivery/smtp_client_private.h"
 #include "appliance/relay/delivery/smtp_command.h"
@@ -15,6 +16,8 @@ void smtp_transaction_clear(struct smtp_client *client)
 	struct smtp_transaction *transaction = &client->transaction;
 
 	source_close(transaction->source);
+	conversion_free(transaction->conversion);
+	buf_clear(&transaction->collected);
 	buf_clear(&transaction->out);
 	*transaction = (struct smtp_transaction){0};
 }
@@ -47,10 +50,9 @@ static void finish_and_idle(struct smtp_client *client)
 
 /* ---- Before the first command ---- */
 
-static bool refused_here(struct group *group, const struct smtp_capabilities *capabilities)
+static bool refused_here(struct group *group, uint64_t size, const struct smtp_capabilities *capabilities)
 {
 	const struct queue_stored *message = group->message;
-	uint64_t size = group->rendering == QUEUE_SIGNED ? message->signed_size : message->plain_size;
 
 	if (!smtp_path_safe(message->sender))
 		group_settle_rest(group, QUEUE_PERMANENT, "5.1.7", "the sender address cannot be written in SMTP");
@@ -103,7 +105,8 @@ static void send_envelope(struct smtp_client *client)
 
 	for (; transaction->sent < until; transaction->sent++) {
 		if (transaction->sent == 0)
-			smtp_command_mail(&transaction->out, group->message, group->rendering, &client->capabilities);
+			smtp_command_mail(&transaction->out, group->message, group->rendering, transaction->size,
+					  &client->capabilities);
 		else
 			smtp_command_rcpt(&transaction->out, &group->recipients[transaction->rcpts[transaction->sent - 1]],
 					  &client->capabilities);
@@ -116,7 +119,7 @@ static void begin_envelope(struct smtp_client *client)
 {
 	struct smtp_transaction *transaction = &client->transaction;
 
-	if (!refused_here(transaction->group, &client->capabilities))
+	if (!refused_here(transaction->group, transaction->size, &client->capabilities))
 		list_rcpts(transaction, &client->capabilities);
 	if (transaction->n_rcpts == 0)
 		finish_and_idle(client);
@@ -220,6 +223,54 @@ static void settle_unreadable(struct group *group, const struct err *err)
 	group_settle_rest(group, err->code == ERR_INTEGRITY ? QUEUE_DAMAGED : QUEUE_DEFERRED, "4.3.0", err->text);
 }
 
+/* ---- 8-bit mail for a next hop without 8BITMIME ---- */
+
+static bool needs_conversion(const struct smtp_client *client)
+{
+	const struct group *group = client->transaction.group;
+
+	return group->rendering == QUEUE_PLAIN && group->message->body_type != QUEUE_7BIT && !client->capabilities.eight_bit;
+}
+
+static void refuse_conversion(struct smtp_client *client, const char *status, const char *why)
+{
+	char *text = mem_format("the next hop takes no 8-bit mail, and this message cannot be converted: %s", why);
+
+	group_settle_rest(client->transaction.group, QUEUE_PERMANENT, status, text);
+	free(text);
+	finish_and_idle(client);
+}
+
+static void on_converted(struct bytes octets, const struct err *err, void *arg)
+{
+	struct smtp_client *client = arg;
+
+	if (err != NULL && err->code == ERR_INVALID) {
+		refuse_conversion(client, "5.6.3", err->text);
+	} else if (err != NULL) {
+		group_settle_rest(client->transaction.group, QUEUE_DEFERRED, "4.3.0", err->text);
+		finish_and_idle(client);
+	} else {
+		client->transaction.first = octets;
+		client->transaction.first_is_last = true;
+		client->transaction.size = octets.len;
+		begin_envelope(client);
+	}
+}
+
+static void collect(struct smtp_client *client, struct bytes chunk, bool last)
+{
+	struct smtp_transaction *transaction = &client->transaction;
+
+	buf_put_bytes(&transaction->collected, chunk);
+	if (transaction->collected.len > CONVERSION_MAX_BYTES)
+		refuse_conversion(client, "5.6.1", "it is larger than 32 MiB");
+	else if (last)
+		transaction->conversion = conversion_begin(client->pool, &transaction->collected, on_converted, client);
+	else
+		source_next(transaction->source);
+}
+
 static void on_first_chunk(struct smtp_client *client, struct bytes chunk, bool last, const struct err *err)
 {
 	struct smtp_transaction *transaction = &client->transaction;
@@ -227,6 +278,10 @@ static void on_first_chunk(struct smtp_client *client, struct bytes chunk, bool 
 	if (err != NULL) {
 		settle_unreadable(transaction->group, err);
 		finish_and_idle(client);
+		return;
+	}
+	if (needs_conversion(client)) {
+		collect(client, chunk, last);
 		return;
 	}
 	transaction->first = chunk;
@@ -252,6 +307,7 @@ static void on_chunk(struct bytes chunk, bool last, const struct err *err, void 
 void smtp_transaction_begin(struct smtp_client *client, struct group *group)
 {
 	client->transaction.group = group;
+	client->transaction.size = group->rendering == QUEUE_SIGNED ? group->message->signed_size : group->message->plain_size;
 	group->notifies = client->capabilities.dsn;
 	smtp_client_enter(client, CLIENT_PREPARING);
 	client->transaction.source = source_open(client->base, client->queue, group->message, group->rendering, on_chunk, client);

@@ -46,8 +46,7 @@ static bool set_trust(struct tls_client *tls, const struct config_next_hop *hop,
 	SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
 	if (hop->tls_ca_file == NULL)
 		return SSL_CTX_set_default_verify_paths(tls->context) == 1 || openssl_failure(err, "the system's CAs");
-	return SSL_CTX_load_verify_locations(tls->context, hop->tls_ca_file, NULL) == 1 ||
-	       openssl_failure(err, hop->tls_ca_file);
+	return SSL_CTX_load_verify_locations(tls->context, hop->tls_ca_file, NULL) == 1 || openssl_failure(err, hop->tls_ca_file);
 }
 
 static bool set_up(struct tls_client *tls, const struct config_next_hop *hop, struct err *err)
@@ -162,7 +161,8 @@ bool tls_client_trusts(const struct tls_client *tls, struct bufferevent *connect
 	if (certificate == NULL)
 		return err_set(err, ERR_DENIED, "the server shows no certificate");
 	if (tls->n_pins > 0)
-		return matches_pin(tls, certificate) || err_set(err, ERR_DENIED, "the server's certificate is not the pinned one");
+		return matches_pin(tls, certificate) ||
+		       err_set(err, ERR_DENIED, "the server's certificate is not the pinned one");
 	if (SSL_get_verify_result(ssl) != X509_V_OK)
 		return err_set(err, ERR_DENIED, "the server's certificate is not trusted: %s",
 			       X509_verify_cert_error_string(SSL_get_verify_result(ssl)));

@@ -59,4 +59,7 @@ bool rendering_new_boundary(char out[static RENDERING_BOUNDARY_BYTES], struct er
 void rendering_signed_message(const struct mime_scan *scan, const struct rendering *part, const char *micalg,
 			      const char *boundary, struct bytes cms, struct rendering *message);
 
+/* The message with the edits of a "signed part" applied and nothing signed: 7-bit, for a next hop without 8BITMIME (RFC 6152). */
+void rendering_converted_message(const struct mime_scan *scan, const struct rendering *part, struct rendering *message);
+
 #endif

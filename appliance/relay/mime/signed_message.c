@@ -85,3 +85,10 @@ void rendering_signed_message(const struct mime_scan *scan, const struct renderi
 	rendering_add_literal(message, buf_bytes(&text));
 	buf_clear(&text);
 }
+
+void rendering_converted_message(const struct mime_scan *scan, const struct rendering *part, struct rendering *message)
+{
+	add_outer_fields(scan, message);
+	rendering_add_literal(message, bytes_text("MIME-Version: 1.0\r\n"));
+	rendering_append(message, part);
+}

@@ -56,8 +56,10 @@ bool config_parse_next_hop(const char *value, struct config_next_hop *hop, struc
 
 enum config_tls config_tls_of(const char *word)
 {
-	static const char *const words[] = {
-	    [CONFIG_TLS_NONE] = "none", [CONFIG_TLS_MAY] = "may", [CONFIG_TLS_REQUIRE] = "require", [CONFIG_TLS_IMPLICIT] = "implicit"};
+	static const char *const words[] = {[CONFIG_TLS_NONE] = "none",
+					    [CONFIG_TLS_MAY] = "may",
+					    [CONFIG_TLS_REQUIRE] = "require",
+					    [CONFIG_TLS_IMPLICIT] = "implicit"};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
 		if (strcmp(word, words[i]) == 0)

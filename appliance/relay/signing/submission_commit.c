@@ -100,6 +100,14 @@ static struct queue_body *encoded_body(struct submission *submission)
 	return submission->encoded;
 }
 
+/* What the octets are, whatever the client has declared. */
+static enum queue_body_type needed_body_type(const struct submission *submission)
+{
+	if (submission->body_type == QUEUE_BINARYMIME)
+		return QUEUE_BINARYMIME;
+	return mime_scan_has_8bit(submission->scan) ? QUEUE_8BITMIME : QUEUE_7BIT;
+}
+
 void submission_commit(struct submission *submission)
 {
 	struct buf prefix = {0}, addition = {0};
@@ -120,7 +128,7 @@ void submission_commit(struct submission *submission)
 	    .envelope_id = submission->envelope_id,
 	    .ret = submission->ret,
 	    .smtputf8 = submission->smtputf8,
-	    .body_type = submission->body_type,
+	    .body_type = needed_body_type(submission),
 	    .received = submission->received,
 	    .expires = submission->received + submission->server->queue_lifetime_ms / 1000,
 	    .prefix = buf_bytes(&prefix),
