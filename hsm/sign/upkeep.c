@@ -30,7 +30,7 @@ struct upkeep {
 	struct event *loaded_timer;
 	struct event *check_timer;
 	struct event *watch;
-	int64_t check_since_ms;
+	int64_t check_since_ms, load_since_ms;
 	struct canary canary;
 	/* One load and one check at a time, written by the pool's thread until it is done. */
 	bool loading, checking;
@@ -110,6 +110,7 @@ void upkeep_load_keys(struct upkeep *upkeep)
 		return;
 	}
 	upkeep->loading = true;
+	upkeep->load_since_ms = clock_monotonic_ms();
 	pool_submit(upkeep->place.pool, load_work, load_finished, upkeep);
 }
 
@@ -219,7 +220,8 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if ((upkeep->checking && now - upkeep->check_since_ms > UPKEEP_STUCK_MS) ||
+	if ((upkeep->loading && now - upkeep->load_since_ms > UPKEEP_LOAD_STUCK_MS) ||
+	    (upkeep->checking && now - upkeep->check_since_ms > UPKEEP_STUCK_MS) ||
 	    (upkeep->canary.flying && now - upkeep->canary.since_ms > UPKEEP_STUCK_MS))
 		jobs_fail(upkeep->place.jobs, "the PKCS#11 module does not answer");
 }

@@ -11,6 +11,7 @@
 
 #define UPKEEP_CHECK_MS 10000 /* of quiet, between two questions */
 #define UPKEEP_CANARY_AGAIN_MS 10000 /* after a canary that failed */
+#define UPKEEP_LOAD_STUCK_MS 60000 /* a search for keys on a full token is slow */
 #define UPKEEP_STUCK_MS 20000 /* a question or canary that takes longer is stuck in the module */
 #define UPKEEP_LOAD_MS 2000 /* of loading the keys of a new list, before it is said to be in use */
 #define UPKEEP_REST 1 /* after a load the loader rests so many times as long as it took */
