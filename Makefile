@@ -14,7 +14,7 @@ QUIET   := $(if $(V),,@)
 say      = $(if $(V),,@echo '  $(1)')
 .DEFAULT_GOAL := all
 
-PACKAGES := openssl libevent libevent_pthreads libevent_openssl libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp p11-kit-1 libcares
+PACKAGES := openssl libevent libevent_pthreads libevent_openssl libpcre2-8 sqlite3 libedit jansson libcrypt libseccomp p11-kit-1 libcares libidn2
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_SOURCE=2
@@ -25,7 +25,7 @@ CFLAGS   += -std=c11 -pthread $(OPTIMISE) $(WARNINGS) $(if $(SANITIZE),-fsanitiz
 LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
-LIB_DELIVERY := -levent_openssl -lssl -lcares
+LIB_DELIVERY := -levent_openssl -lssl -lcares -lidn2
 LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 # ---- components: one static library a folder ----
@@ -196,7 +196,7 @@ define fuzz_rule
 $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(1)): $(call object,$(1)) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
-	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) -lcrypto -lcrypt -lpcre2-8
+	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) -lcrypto -lcrypt -lpcre2-8 -lidn2
 endef
 $(foreach t,$(FUZZ_SOURCES),$(eval $(call fuzz_rule,$(t))))
 

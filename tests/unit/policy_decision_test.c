@@ -36,7 +36,9 @@ static struct config *configured(const char *path, const char *value)
 	add_certificate(snapshot, 1, "alice@example.com", NOW - 10, NOW + 10);
 	add_certificate(snapshot, 2, "old@example.com", NOW - 10, NOW - 1);
 	add_certificate(snapshot, 3, "early@example.com", NOW + 1, NOW + 10);
-	if (path != NULL)
+	if (path != NULL && strcmp(path, "server s smime certificate") == 0)
+		add_certificate(snapshot, 4, value, NOW - 10, NOW + 10);
+	else if (path != NULL)
 		settings_add(&snapshot->settings, path, value);
 	config = config_new(snapshot, &err);
 	CHECK_OK(config != NULL, &err);
@@ -103,6 +105,13 @@ static const struct test_message messages[] = {
      .outcome = "S",
      .rule = "smime certificate alice@example.com"},
     {.name = "domain case does not matter", .header = "From: alice@EXAMPLE.com\r\n\r\n", .recipients = {"b@x.y"}, .outcome = "S"},
+    {.name = "a domain in U-labels",
+     .path = "server s smime certificate",
+     .value = "taro@xn--wlru32m.example",
+     .header = "From: taro@\xe5\x8d\xb0\xe9\x91\x91.example\r\n\r\n",
+     .recipients = {"b@x.y"},
+     .outcome = "S",
+     .rule = "smime certificate taro@xn--wlru32m.example"},
     {.name = "local part in other case signs, noted",
      .header = "From: Alice@example.com\r\n\r\n",
      .recipients = {"b@x.y"},

@@ -3,10 +3,10 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "appliance/relay/policy/config_private.h"
+#include "appliance/relay/policy/domain.h"
 #include "provisioning/store/settings.h"
 
 static void exclusions_clear(struct config_exclusion *items, size_t count)
@@ -76,8 +76,7 @@ static void read_name_servers(struct config *config, const struct settings *sett
 	for (size_t i = 0; i < settings->count; i++) {
 		if (strcmp(settings->items[i].path, "system name-server") != 0)
 			continue;
-		config->name_servers =
-		    mem_resize(config->name_servers, config->n_name_servers + 1, sizeof *config->name_servers);
+		config->name_servers = mem_resize(config->name_servers, config->n_name_servers + 1, sizeof *config->name_servers);
 		config->name_servers[config->n_name_servers++] = mem_string(settings->items[i].value);
 	}
 }
@@ -153,10 +152,10 @@ const struct config_user *config_find_user(const struct config_server *server, c
 /* The local part exactly: two certificates may differ in its case alone. */
 static bool same_address(const char *a, const char *b)
 {
-	const char *at = strrchr(a, '@');
-	size_t local = at == NULL ? strlen(a) : (size_t)(at - a);
+	const char *a_at = strrchr(a, '@'), *b_at = strrchr(b, '@');
 
-	return strncmp(a, b, local) == 0 && strcasecmp(a + local, b + local) == 0;
+	return a_at != NULL && b_at != NULL && a_at - a == b_at - b && strncmp(a, b, (size_t)(a_at - a)) == 0 &&
+	       domain_equal(a_at + 1, b_at + 1);
 }
 
 bool config_user_may_sign(const struct config_user *user, const struct certificate *certificate)

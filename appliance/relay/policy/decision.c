@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "appliance/relay/mime/encoded_word.h"
+#include "appliance/relay/policy/domain.h"
 #include "appliance/relay/policy/pattern.h"
 
 static bool refuse(struct decision *decision, int code, const char *enhanced, const char *format, ...)
@@ -147,11 +148,6 @@ static bool exclude_recipients(const struct decision_facts *facts, struct decisi
 	return true;
 }
 
-static bool same_domain(const char *a, const char *b)
-{
-	return a != NULL && b != NULL && strcasecmp(a, b) == 0;
-}
-
 const struct certificate *decision_certificate(const struct config_server *server, const char *from_address, bool *inexact)
 {
 	const struct certificate *similar = NULL;
@@ -163,7 +159,7 @@ const struct certificate *decision_certificate(const struct config_server *serve
 		const char *other_at = strrchr(address, '@');
 		size_t local = (size_t)(at - from_address);
 
-		if (!same_domain(at, other_at) || (size_t)(other_at - address) != local)
+		if (other_at == NULL || (size_t)(other_at - address) != local || !domain_equal(at + 1, other_at + 1))
 			continue;
 		if (memcmp(address, from_address, local) == 0)
 			return server->certificates[i];
