@@ -66,6 +66,7 @@ static void read_hsm(const struct settings *settings, struct hsm_settings *hsm)
 	    .threads = effective_number(settings, "hsm threads"),
 	    .import_minimum = effective_text(settings, "hsm import-minimum"),
 	    .canary_ms = effective_ms(settings, "hsm canary"),
+	    .processes = effective_number(settings, "hsm processes"),
 	};
 	read_environment(settings, hsm);
 	read_writable(settings, hsm);

@@ -39,6 +39,7 @@ void hsm_settings_encode(struct buf *out, const struct hsm_settings *settings)
 	text_list_encode(out, settings->environment, settings->n_environment);
 	text_list_encode(out, settings->writable, settings->n_writable);
 	msg_put_u32(out, settings->canary_ms);
+	msg_put_u32(out, settings->processes);
 }
 
 void hsm_settings_decode(struct msg *msg, struct hsm_settings *settings)
@@ -52,6 +53,7 @@ void hsm_settings_decode(struct msg *msg, struct hsm_settings *settings)
 	settings->environment = text_list_decode(msg, &settings->n_environment);
 	settings->writable = text_list_decode(msg, &settings->n_writable);
 	settings->canary_ms = msg_get_u32(msg);
+	settings->processes = msg_get_u32(msg);
 }
 
 void hsm_settings_clear(struct hsm_settings *settings)

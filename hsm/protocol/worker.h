@@ -51,6 +51,7 @@ struct hsm_settings {
 	char **writable; /* directories the module may write in (Landlock) */
 	size_t n_writable;
 	uint32_t canary_ms; /* of quiet, before a signature is made only to see whether the HSM signs; 0: never */
+	uint32_t processes; /* workers that share the token's sessions, from 1 */
 };
 
 struct worker_certificate {

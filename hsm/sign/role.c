@@ -174,10 +174,11 @@ static void load_keys(struct worker *worker)
 static void open_token(struct worker *worker, const struct hsm_settings *settings, bool final_try, const struct secret *pin)
 {
 	struct token_place place = {
-	    .backend = settings->backend,
+	    .backend = start_backend(settings),
 	    .module = settings->module,
 	    .label = settings->token,
 	    .threads = worker->threads,
+	    .processes = settings->processes,
 	    .final_try = final_try,
 	};
 	enum token_fault fault = TOKEN_FAULT_NONE;
@@ -186,6 +187,11 @@ static void open_token(struct worker *worker, const struct hsm_settings *setting
 	worker->token = token_open(&place, pin, &fault, &err);
 	if (worker->token == NULL)
 		worker_fail(worker_exit_of(fault), err.text);
+	if (token_threads(worker->token) < worker->threads)
+		log_warning("worker.fewer-threads", LOG_NUMBER("wanted", worker->threads),
+			    LOG_NUMBER("threads", token_threads(worker->token)),
+			    LOG_NUMBER("sessions", token_describe(worker->token)->max_sessions));
+	worker->threads = token_threads(worker->token);
 }
 
 static void set_up(struct worker *worker, struct err *err)

@@ -122,9 +122,18 @@ bool start_receive(struct worker_start *start, struct secret **pin, struct err *
 	return false;
 }
 
+const char *start_backend(const struct hsm_settings *settings)
+{
+	if (strcmp(settings->backend, "engine") != 0 || token_backend_threads("engine") > 0)
+		return settings->backend;
+	log_warning("worker.no-engine", LOG_TEXT("hint", "this OpenSSL has no ENGINE: set hsm backend cryptoki"));
+	return "cryptoki";
+}
+
 unsigned start_threads(const struct hsm_settings *settings)
 {
-	unsigned most = token_backend_threads(settings->backend), threads = settings->threads;
+	unsigned most = token_backend_threads(token_backend_threads(settings->backend) > 0 ? settings->backend : "cryptoki"),
+		 threads = settings->threads;
 
 	if (most > THREADS_MAX)
 		most = THREADS_MAX;

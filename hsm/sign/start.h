@@ -16,6 +16,9 @@ bool start_receive(struct worker_start *start, struct secret **pin, struct err *
 
 void start_warn(void); /* logs what is not as it should be with this process, and will stay so */
 
+/* The back end of the settings; cryptoki, with a warning, where this build has no engine: the mail must go on. */
+const char *start_backend(const struct hsm_settings *settings);
+
 /* The threads that the settings ask for, as far as the back end can. */
 unsigned start_threads(const struct hsm_settings *settings);
 

@@ -13,6 +13,7 @@
 struct token {
 	const struct token_backend *backend;
 	struct token_info info;
+	unsigned threads;
 	void *state;
 	pthread_mutex_t load; /* libp11 0.4.12 may not load two keys at once */
 };
@@ -133,9 +134,24 @@ static bool look(const struct token_place *place, const struct secret *pin, unsi
 	return found && pin_may_be_tried(info, pin, place->final_try, fault, err);
 }
 
+static unsigned threads_of(const struct token_place *place, const struct token_info *info)
+{
+	int64_t processes = place->processes > 0 ? place->processes : 1, share = (info->max_sessions - 1) / processes;
+
+	if (info->max_sessions <= 0 || share >= (int64_t)place->threads)
+		return place->threads;
+	return share > 0 ? (unsigned)share : 1;
+}
+
+unsigned token_threads(const struct token *token)
+{
+	return token->threads;
+}
+
 struct token *token_open(const struct token_place *place, const struct secret *pin, enum token_fault *fault, struct err *err)
 {
 	const struct token_backend *backend = find_backend(place->backend);
+	struct token_place bounded = *place;
 	struct token_info info;
 	struct token *token;
 	unsigned long slot;
@@ -147,13 +163,15 @@ struct token *token_open(const struct token_place *place, const struct secret *p
 	}
 	if (!look(place, pin, &slot, &info, fault, err))
 		return NULL;
-	state = backend->open(place, slot, &info, pin, fault, err);
+	bounded.threads = threads_of(place, &info);
+	state = backend->open(&bounded, slot, &info, pin, fault, err);
 	ERR_clear_error();
 	if (state == NULL)
 		return NULL;
 	token = mem_new(sizeof *token);
 	token->backend = backend;
 	token->info = info;
+	token->threads = bounded.threads;
 	token->state = state;
 	pthread_mutex_init(&token->load, NULL);
 	*fault = TOKEN_FAULT_NONE;

@@ -33,7 +33,8 @@ struct token_place {
 	const char *backend; /* "engine" or "cryptoki" */
 	const char *module; /* path */
 	const char *label;
-	unsigned threads; /* that will sign at once, from 1 */
+	unsigned threads; /* that shall sign at once, from 1 */
+	unsigned processes; /* that share the token's sessions; 0 is 1 */
 	bool final_try; /* try the PIN although one more wrong one locks the token */
 };
 
@@ -43,6 +44,10 @@ unsigned token_backend_threads(const char *backend);
 /* `pin` NULL: only where the token has a protected authentication path. Not kept by us; libp11 keeps a copy of its own. */
 struct token *token_open(const struct token_place *place, const struct secret *pin, enum token_fault *fault, struct err *err);
 void token_close(struct token *token); /* no thread may be inside; NULL is fine */
+
+/* Threads that may sign at once: fewer than the place asks for when the token's session limit, less one session for console
+ * tasks, does not give every process so many. */
+unsigned token_threads(const struct token *token);
 
 const struct token_info *token_describe(const struct token *token);
 

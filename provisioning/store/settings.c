@@ -115,6 +115,8 @@ const struct setting_row setting_rows[] = {
      .help = "Operate the certificate of this address here"},
     {"server <server:name> smime unsigned-sender", SETTING_WORD, .choices = "relay|refuse", .fallback = "relay",
      .help = "Mail whose From has no certificate"},
+    {"server <server:name> smime padding", SETTING_WORD, .choices = "pkcs1|pss", .fallback = "pkcs1",
+     .help = "Padding of RSA signatures; not every reader takes pss"},
     {"server <server:name> smime unsignable", SETTING_WORD, .choices = "refuse|relay", .fallback = "refuse",
      .help = "Mail that cannot be signed safely"},
     {"server <server:name> smime exclude recipient", SETTING_REGEX, .repeatable = true,

@@ -2,6 +2,7 @@
 """Mail through a running appliance: signed, split, excluded, refused; what arrives is judged by other programs."""
 import pathlib
 import re
+import subprocess
 import tempfile
 import time
 
@@ -45,6 +46,21 @@ def mail_of_each_key_type_is_signed_and_valid():
     signed = [delivered(message(sender), sender, ["dave@example.net"])["dave@example.net"] for sender in (RSA, EC, EC384)]
     verify(signed, CA)
     contains(signed[2], b"micalg=sha-384")
+
+
+@test
+def rsa_keys_sign_with_pss_where_the_server_says_so():
+    BOX.configure("set server default smime padding pss")
+    signed = [delivered(message(sender), sender, ["dave@example.net"])["dave@example.net"] for sender in (RSA, EC)]
+    BOX.configure("delete server default smime padding")
+    verify(signed, CA)
+    with tempfile.NamedTemporaryFile(suffix=".eml") as file:
+        file.write(signed[0])
+        file.flush()
+        shown = subprocess.run(["openssl", "cms", "-cmsout", "-print", "-in", file.name], capture_output=True, text=True).stdout
+    contains(shown, "algorithm: rsassaPss")
+    signed = delivered(message(RSA), RSA, ["dave@example.net"])["dave@example.net"]
+    verify([signed], CA)
 
 
 @test

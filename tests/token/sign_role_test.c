@@ -68,6 +68,33 @@ static void threads_are_bounded_by_the_back_end(void)
 	worker_end(&worker);
 }
 
+/* All processes together leave one session to the console's tasks. */
+static void threads_are_bounded_by_the_sessions_of_the_token(void)
+{
+	static const struct {
+		const char *limit;
+		unsigned processes, threads;
+	} cases[] = {{"9", 2, 4}, {"8", 2, 3}, {"4", 1, 3}, {"2", 2, 1}, {"0", 2, 8}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct test_start start = {.backend = backend, .threads = 8, .processes = cases[i].processes};
+		struct test_worker worker;
+		struct worker_ready ready;
+
+		test_case("%s: %s sessions, %u processes", backend, cases[i].limit, cases[i].processes);
+		softhsm_fresh();
+		faults_prepare(&start);
+		if (strcmp(cases[i].limit, "0") != 0)
+			fault_on("session-limit", cases[i].limit);
+		worker_spawn(&worker, &start);
+		if (CHECK(worker_wait_ready(&worker, &ready))) {
+			CHECK_INT(ready.threads, cases[i].threads);
+			worker_ready_clear(&ready);
+		}
+		worker_end(&worker);
+	}
+}
+
 #define MANY 200
 
 static void two_hundred_signatures_verify(void)
@@ -493,6 +520,7 @@ int main(void)
 		printf("back end %s\n", backend);
 		TEST(ready_tells_what_it_has);
 		TEST(threads_are_bounded_by_the_back_end);
+		TEST(threads_are_bounded_by_the_sessions_of_the_token);
 		TEST(two_hundred_signatures_verify);
 		TEST(a_start_that_cannot_succeed_says_why);
 		TEST(the_last_try_of_a_pin_is_not_taken);

@@ -76,6 +76,7 @@ static void send_start(struct test_worker *worker, const struct test_start *how)
 			 .token = mem_string(how->label != NULL ? how->label : SOFTHSM_LABEL),
 			 .backend = mem_string(how->backend != NULL ? how->backend : "engine"),
 			 .threads = how->threads > 0 ? how->threads : 4,
+			 .processes = how->processes,
 			 .import_minimum = mem_string("rewrap"),
 			 .environment = environment,
 			 .n_environment = 1,

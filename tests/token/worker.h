@@ -20,6 +20,7 @@ struct test_start {
 	const char *label; /* NULL: SOFTHSM_LABEL */
 	const char *pin; /* NULL: SOFTHSM_PIN; "" is none */
 	unsigned threads; /* 0: 4 */
+	unsigned processes; /* that share the token; 0: 1 */
 	char *environment[8]; /* beside SOFTHSM2_CONF; NULL ends it */
 	const struct worker_certificates *certificates; /* NULL: test_certificates() */
 };

@@ -109,6 +109,7 @@ struct config_server {
 	size_t n_next_hops;
 	bool smime_enabled;
 	bool refuse_unsigned_sender, refuse_unsignable;
+	bool pss; /* RSASSA-PSS; an EC key signs as it always does */
 	const struct certificate **certificates; /* in operation here; they belong to config.snapshot */
 	size_t n_certificates;
 	struct config_exclusion *exclude_recipients, *exclude_headers;

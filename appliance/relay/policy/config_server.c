@@ -358,6 +358,7 @@ static void read_words(const struct reader *reader)
 	server->received = (enum config_received)word(reader, "received", received);
 	server->smime_enabled = flag(reader, "smime enabled");
 	server->refuse_unsigned_sender = strcmp(text(reader, "smime unsigned-sender"), "refuse") == 0;
+	server->pss = strcmp(text(reader, "smime padding"), "pss") == 0;
 	server->refuse_unsignable = strcmp(text(reader, "smime unsignable"), "refuse") == 0;
 	server->log_retention_ms = setting_parse_duration_ms(text(reader, "log retention"));
 	server->queue_lifetime_ms = setting_parse_duration_ms(text(reader, "queue lifetime"));

@@ -80,7 +80,8 @@ static void request_signature(struct submission *submission)
 	const struct certificate *certificate = submission->decision.certificate;
 	struct sign_request request = {.certificate = certificate->id,
 				       .algorithm = config_certificate_digest(certificate),
-				       .signing_time = signing_time(submission)};
+				       .signing_time = signing_time(submission),
+				       .pss = submission->server->pss && strncmp(certificate->key_type, "RSA", 3) == 0};
 	int64_t deadline = clock_monotonic_ms() + submission->config->signing_deadline_ms;
 
 	EVP_DigestFinal_ex(submission->digest, request.digest, NULL);
