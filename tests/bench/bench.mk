@@ -12,3 +12,19 @@ bench: ## Inkan beside Postfix and OpenDKIM, judged by its goals (as root, about
 	@INKAN_BIN=$(abspath $(BUILD))/bin tests/bench/relay
 
 .PHONY: bench
+
+# The HSM layer, in the directory that a token test would be in: it starts the inkan-hsm of the same BUILD.
+HSM_BENCH := $(BUILD)/tests/token/hsm_bench
+$(BUILD)/tests/token/canned_module.so: tests/bench/canned_module.c
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -o $@ $< -ldl
+
+$(HSM_BENCH): $(BUILD)/obj/tests/bench/hsm_bench.o $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | \
+	$(BUILD)/bin/inkan-hsm $(HSM_VIEW) $(BUILD)/tests/token/inkan-hsm-view.so $(BUILD)/tests/token/canned_module.so
+	@mkdir -p $(@D)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
+
+bench-hsm: $(HSM_BENCH) ## what the HSM layer costs, on SoftHSM and on a distant HSM (2 minutes)
+	@INKAN_CANNED_PATH=$(abspath $(BUILD))/tests/token/canned_module.so $(abspath $(HSM_BENCH))
+
+.PHONY: bench-hsm
