@@ -26,13 +26,14 @@ LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-
 
 LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
 LIB_DELIVERY := -levent_openssl -lssl -lcares -lidn2
+LIB_API     := -ljansson -lhttp_parser
 LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 # ---- components: one static library a folder ----
 
 COMPONENTS := appliance/base appliance/supervisor \
 	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
-	appliance/relay/signing appliance/relay/observe appliance/relay \
+	appliance/relay/signing appliance/relay/observe appliance/relay/api appliance/relay \
 	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
 	provisioning/store provisioning/console
 
@@ -60,7 +61,7 @@ $(BUILD)/obj/%.o: %.c
 libs = $(foreach c,$(1),$(call archive,$(c)))
 
 INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
-RELAY_LIBS  := appliance/relay appliance/relay/observe appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
+RELAY_LIBS  := appliance/relay appliance/relay/api appliance/relay/observe appliance/relay/smtp appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
 	appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
@@ -78,7 +79,7 @@ $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(IN
 $(BUILD)/bin/inkan-relay: $(call object,appliance/relay/main.c) $(call libs,$(RELAY_LIBS))
 	@mkdir -p $(@D)
 	$(call say,LD $@)
-	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) $(LIB_DELIVERY) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) $(LIB_DELIVERY) $(LIB_API) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
 
 $(BUILD)/bin/inkan-hsm: $(call object,hsm/main.c) $(call libs,$(HSM_LIBS))
 	@mkdir -p $(@D)
@@ -109,6 +110,7 @@ UNIT_LIBS_queue    := appliance/relay/queue appliance/base
 UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_api      := appliance/relay/api appliance/relay/signing hsm/cms appliance/relay/smtp appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_signing  := appliance/relay/signing hsm/cms appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 
 UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
@@ -127,7 +129,7 @@ define unit_rule
 $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(1)): $(call object,$(1)) $(TEST_HELPERS) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
-	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_CONSOLE) $$(LIB_DELIVERY) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
+	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_API) $$(LIB_CONSOLE) $$(LIB_DELIVERY) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -ldl
 endef
 $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_rule,$(t))))
 

@@ -32,7 +32,7 @@ enum control_login_flag {
 
 enum relay_frame {
 	RELAY_LISTENER =
-	    1, /* text "ADDRESS:PORT", with the descriptor of a listening socket; before the CONFIGURE that names it */
+	    1, /* text "ADDRESS:PORT" (SMTP) or "api ADDRESS:PORT", with the descriptor of a listening socket; before the CONFIGURE that names it */
 	RELAY_CONFIGURE = 2, /* u8 check only, bytes snapshot (provisioning/store/snapshot.h); answered with CONFIGURED */
 	RELAY_CONFIGURED = 3, /* u64 revision, u8 ok, text why not */
 	RELAY_WORKER = 4, /* u32 number, u32 threads, with the descriptor of a sign.h connection */

@@ -1,9 +1,11 @@
 #include "appliance/relay/relay.h"
 
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "appliance/base/channel.h"
@@ -14,6 +16,7 @@
 #include "appliance/base/pool.h"
 #include "appliance/base/process.h"
 #include "appliance/base/secret.h"
+#include "appliance/relay/api/api_server.h"
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
@@ -31,6 +34,7 @@ struct relay {
 	struct signer *signer;
 	struct queue *queue;
 	struct smtp_server *smtp;
+	struct api_server *api;
 	struct delivery *delivery;
 	struct observe *observe;
 	struct config *config; /* that runs */
@@ -38,6 +42,7 @@ struct relay {
 	bool store_ready;
 	bool ready_told;
 	bool stopping;
+	int64_t intake_deadline; /* for sessions and requests under way */
 	int status;
 };
 
@@ -59,11 +64,18 @@ static void on_delivery_stopped(void *arg)
 	queue_close(relay->queue, on_closed, relay);
 }
 
-static void on_smtp_stopped(void *arg)
+static void on_api_stopped(void *arg)
 {
 	struct relay *relay = arg;
 
 	delivery_stop(relay->delivery, clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2, on_delivery_stopped, relay);
+}
+
+static void on_smtp_stopped(void *arg)
+{
+	struct relay *relay = arg;
+
+	api_server_stop(relay->api, relay->intake_deadline, on_api_stopped, relay);
 }
 
 static void stop(struct relay *relay, int status)
@@ -73,7 +85,8 @@ static void stop(struct relay *relay, int status)
 	relay->stopping = true;
 	relay->status = status;
 	log_info("relay.stopping", LOG_NUMBER("status", status));
-	smtp_server_stop(relay->smtp, clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2, on_smtp_stopped, relay);
+	relay->intake_deadline = clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2;
+	smtp_server_stop(relay->smtp, relay->intake_deadline, on_smtp_stopped, relay);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -108,11 +121,12 @@ static void tell_ready(struct relay *relay)
 /* Checks everything that can refuse before it changes anything, so that a refused revision leaves the old one whole. */
 static bool run_config(struct relay *relay, struct config *config, bool check_only, struct err *err)
 {
-	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err))
+	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err) ||
+	    !api_server_configure(relay->api, config, true, err))
 		return false;
 	if (check_only)
 		return config_check(config, err);
-	if (!smtp_server_configure(relay->smtp, config, false, err))
+	if (!smtp_server_configure(relay->smtp, config, false, err) || !api_server_configure(relay->api, config, false, err))
 		return false;
 	delivery_configure(relay->delivery, config);
 	observe_configure(relay->observe, config);
@@ -169,11 +183,23 @@ static void on_configure(struct relay *relay, struct msg *msg)
 
 /* ---- What inkand says ---- */
 
+static struct bufferevent *open_api_stream(const struct config_api_listen *listen, int fd, void *arg)
+{
+	struct relay *relay = arg;
+
+	if (!listen->tls)
+		return bufferevent_socket_new(relay->base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	close(fd);
+	return NULL;
+}
+
 static void on_listener(struct relay *relay, struct msg *msg, int fd)
 {
 	char *address = msg_get_text(msg);
 
-	if (fd >= 0)
+	if (fd >= 0 && strncmp(address, "api ", 4) == 0)
+		api_server_add_socket(relay->api, address + 4, fd);
+	else if (fd >= 0)
 		smtp_server_add_socket(relay->smtp, address, fd);
 	free(address);
 }
@@ -422,6 +448,7 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool};
 
 	relay->smtp = smtp_server_new(&context);
+	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
 	relay->observe = observe_new(&(struct observe_context){
 	    .base = relay->base, .queue = relay->queue, .smtp = relay->smtp, .delivery = relay->delivery});

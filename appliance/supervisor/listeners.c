@@ -10,33 +10,45 @@
 
 /* ---- what is wanted ---- */
 
-static bool names_contain(char *const *names, size_t count, const char *name)
+/* "api 127.0.0.1:8443" and "127.0.0.1:8443" (SMTP) alike: what a socket is bound to. */
+static const char *address_of(const char *name)
+{
+	const char *space = strchr(name, ' ');
+
+	return space == NULL ? name : space + 1;
+}
+
+static bool names_contain(char *const *names, size_t count, const char *address)
 {
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(names[i], name) == 0)
+		if (strcmp(address_of(names[i]), address) == 0)
 			return true;
 	return false;
 }
 
-static void append_name(char ***names, size_t *count, const char *name)
+/* `prefix`: "" or the service and a space. */
+static void append_name(char ***names, size_t *count, const char *prefix, const char *address)
 {
 	*names = mem_resize(*names, *count + 2, sizeof **names);
-	(*names)[(*count)++] = mem_string(name);
+	(*names)[(*count)++] = mem_format("%s%s", prefix, address);
 	(*names)[*count] = NULL;
 }
 
-static bool append_listens_of(const struct settings *settings, const char *server, char ***all, size_t *n_all, struct err *err)
+static bool append_listens_of(const struct settings *settings, const char *server, const char *service, char ***all,
+			      size_t *n_all, struct err *err)
 {
+	bool smtp = strcmp(service, "smtp") == 0;
 	size_t count;
-	char **names = settings_names(settings, &count, "server %s smtp listen", server);
+	char **names = settings_names(settings, &count, "server %s %s listen", server, service);
 	bool distinct = true;
 
 	for (size_t i = 0; i < count && distinct; i++) {
 		distinct = !names_contain(*all, *n_all, names[i]);
 		if (distinct)
-			append_name(all, n_all, names[i]);
+			append_name(all, n_all, smtp ? "" : "api ", names[i]);
 		else
-			err_set(err, ERR_EXISTS, "server %s smtp listen %s: another server listens there", server, names[i]);
+			err_set(err, ERR_EXISTS, "server %s %s listen %s: another listener has this address", server, service,
+				names[i]);
 	}
 	path_words_free(names);
 	return distinct;
@@ -50,7 +62,8 @@ char **listeners_wanted(const struct settings *settings, struct err *err)
 	bool distinct = true;
 
 	for (size_t i = 0; i < n_servers && distinct; i++)
-		distinct = append_listens_of(settings, servers[i], &all, &n_all, err);
+		distinct = append_listens_of(settings, servers[i], "smtp", &all, &n_all, err) &&
+			   append_listens_of(settings, servers[i], "api", &all, &n_all, err);
 	path_words_free(servers);
 	if (distinct)
 		return all;
@@ -162,7 +175,7 @@ static bool listener_open(const struct listeners *have, const char *address, int
 	struct endpoint endpoint;
 	int fd;
 
-	if (!endpoint_parse(address, &endpoint, err))
+	if (!endpoint_parse(address_of(address), &endpoint, err))
 		return false;
 	fd = socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)

@@ -82,6 +82,12 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> received", SETTING_WORD, .choices = "normal|abbreviated|none", .fallback = "normal",
      .help = "Received field that is added"},
 
+    {"server <server:name> api listen <listen:address-port>", SETTING_FLAG, .help = "Take mail by the HTTP API here"},
+    {"server <server:name> api listen <listen:address-port> tls", SETTING_WORD, .choices = "none", .fallback = "none",
+     .help = "TLS of this listener"},
+    {"server <server:name> api max-connections", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "500",
+     .help = "Connections of API clients at once"},
+
     {"server <server:name> user <user:name> password", SETTING_PASSWORD, .help = "Password of a sender (SMTP AUTH)"},
     {"server <server:name> user <user:name> certificate", SETTING_MAIL_ADDRESS, .repeatable = true,
      .help = "Address that it may sign as (default: every one)"},

@@ -22,6 +22,11 @@ struct config_listen {
 	size_t n_certificates;
 };
 
+struct config_api_listen {
+	char *address;
+	bool tls;
+};
+
 struct config_network {
 	uint8_t octets[16]; /* IPv4 as ::ffff:a.b.c.d */
 	unsigned bits; /* 0..128 */
@@ -96,6 +101,9 @@ struct config_server {
 	char *name;
 	struct config_listen *listens;
 	size_t n_listens;
+	struct config_api_listen *api_listens;
+	size_t n_api_listens;
+	uint32_t api_connections; /* at once */
 	struct config_network *networks;
 	size_t n_networks;
 	struct config_user *users;

@@ -123,6 +123,16 @@ static bool add_listen(const struct reader *reader, const char *value, struct er
 	return fine;
 }
 
+static bool add_api_listen(const struct reader *reader, const char *value, struct err *err)
+{
+	struct config_api_listen *listen = GROW(reader->server->api_listens, reader->server->n_api_listens);
+	const char *tls = setting_effective(reader->settings, "server %s api listen %s tls", reader->server->name, value);
+
+	(void)err;
+	*listen = (struct config_api_listen){.address = mem_string(value), .tls = strcmp(tls, "none") != 0};
+	return true;
+}
+
 bool config_parse_network(const char *value, struct config_network *network, struct err *err)
 {
 	char *address = mem_string(value);
@@ -325,6 +335,7 @@ static int64_t duration_ms(const struct reader *reader, const char *name)
 
 static void read_limits(const struct reader *reader)
 {
+	reader->server->api_connections = number(reader, "api max-connections");
 	reader->server->limits = (struct config_limits){
 	    .sessions = number(reader, "smtp max-sessions"),
 	    .sessions_per_client = number(reader, "smtp max-sessions-per-client"),
@@ -375,7 +386,8 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 
 	read_limits(&reader);
 	read_words(&reader);
-	if (!each_name(&reader, "smtp listen", add_listen, err) || !each_value(&reader, "smtp allow-network", add_network, err) ||
+	if (!each_name(&reader, "smtp listen", add_listen, err) || !each_name(&reader, "api listen", add_api_listen, err) ||
+	     !each_value(&reader, "smtp allow-network", add_network, err) ||
 	    !each_name(&reader, "user", add_user, err) || !each_name(&reader, "next-hop", add_next_hop, err) ||
 	    !each_value(&reader, "smime certificate", add_certificate, err) ||
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
