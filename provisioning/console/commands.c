@@ -64,7 +64,7 @@ const struct command commands[] = {
     {"hsm initialize", ANY_MODE, ROLE_ADMINISTRATOR, true, hsm_initialize, "Initialise a new token and set its PINs"},
     {"hsm login", ANY_MODE, ROLES_OPERATING, true, hsm_login, "Give the token's PIN, so that signing can begin"},
     {"hsm login final-try", ANY_MODE, ROLES_OPERATING, true, hsm_login_final_try,
-     "The same, although one more wrong PIN locks the token"},
+     "The same, though a wrong PIN would lock the token"},
     {"hsm login keypad", ANY_MODE, ROLES_OPERATING, true, hsm_login_keypad, "Log in by the PIN pad of the token itself"},
     {"hsm logout", ANY_MODE, ROLES_OPERATING, true, hsm_logout, "Forget the PIN and stop signing"},
     {"hsm test", ANY_MODE, ROLES_OPERATING, true, hsm_test, "Sign and verify with every key"},

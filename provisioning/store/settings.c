@@ -108,11 +108,11 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> next-hop <host:next-hop> user", SETTING_TEXT, .help = "Log in there with this name (SMTP AUTH)"},
     {"server <server:name> next-hop <host:next-hop> password", SETTING_SEALED, .help = "Password to log in there with"},
     {"server <server:name> next-hop <host:next-hop> auth-without-tls", SETTING_FLAG,
-     .help = "Log in although the next hop is not verified by TLS"},
+     .help = "Log in although TLS verifies no next hop"},
     {"server <server:name> mx-tls", SETTING_WORD, .choices = "none|may|require", .fallback = "may",
-     .help = "TLS to mail exchangers, where there is no next-hop"},
+     .help = "TLS to mail exchangers, without a next-hop"},
     {"server <server:name> mx-port", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "25",
-     .help = "Port of mail exchangers, where there is no next-hop"},
+     .help = "Port of mail exchangers, without a next-hop"},
     {"server <server:name> delivery-connections", SETTING_NUMBER, .least = 1, .most = 1000, .fallback = "20",
      .help = "Connections at once to a next hop"},
 
@@ -224,10 +224,11 @@ static bool check_number_range(const struct setting_row *row, const char *value,
 static bool check_size_range(const struct setting_row *row, const char *value, struct err *err)
 {
 	int64_t size = setting_parse_size(value);
+	bool whole_megabytes = row->most % (1 << 20) == 0;
 
 	if (size < row->least || size > row->most)
-		return err_set(err, ERR_INVALID, "%s is not between %lldK and %lldM", value, (long long)(row->least >> 10),
-			       (long long)(row->most >> 20));
+		return err_set(err, ERR_INVALID, "%s is not between %lldK and %lld%c", value, (long long)(row->least >> 10),
+			       (long long)(row->most >> (whole_megabytes ? 20 : 10)), whole_megabytes ? 'M' : 'K');
 	return true;
 }
 

@@ -192,6 +192,10 @@ static void every_setting_can_be_typed(void)
 				   word.typed ? values[word.type] : (const char *)word.text.data);
 		if (row->type == SETTING_WORD)
 			buf_printf(&text, " %.*s", (int)strcspn(row->choices, "|"), row->choices);
+		else if (row->type == SETTING_NUMBER)
+			buf_printf(&text, " %lld", (long long)row->least);
+		else if (row->type == SETTING_SIZE)
+			buf_printf(&text, " %lldK", (long long)row->least >> 10);
 		else if (row->type != SETTING_FLAG && !setting_is_secret(row))
 			buf_printf(&text, " %s", values[row->type]);
 		if (CHECK_OK(parse(&sentences, buf_text(&text), &canonical, &at, &n_typed), &err))

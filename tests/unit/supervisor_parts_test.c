@@ -226,7 +226,7 @@ static void two_servers_on_one_address_are_refused(void)
 	struct err err = {0};
 
 	CHECK(read_settings(rows, 2, &err) == NULL);
-	CHECK_TEXT(err.text, "server two smtp listen 127.0.0.1:25: another server listens there");
+	CHECK_TEXT(err.text, "server two smtp listen 127.0.0.1:25: another listener has this address");
 }
 
 static void add_certificate(struct configuration *configuration, uint64_t id)
