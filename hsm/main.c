@@ -7,14 +7,16 @@
 #include "appliance/base/log.h"
 #include "hsm/protocol/worker.h"
 #include "hsm/provision/role.h"
+#include "hsm/provision/wiping.h"
 #include "hsm/sign/role.h"
 
 static const struct {
 	const char *name;
+	void (*prepare)(void); /* before OpenSSL's first call; NULL: nothing */
 	int (*run)(void);
 } roles[] = {
-    {"sign", sign_role},
-    {"provision", provision_role},
+    {"sign", NULL, sign_role},
+    {"provision", wiping_begin, provision_role},
 };
 
 static int usage(void)
@@ -36,6 +38,8 @@ int main(int argc, char **argv)
 			continue;
 		log_open("inkan-hsm", format, LOG_INFO);
 		signal(SIGPIPE, SIG_IGN);
+		if (roles[i].prepare != NULL)
+			roles[i].prepare();
 		/* No host configuration: it could load engines and providers into the process that holds the PIN. */
 		OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 		return roles[i].run();

@@ -192,9 +192,11 @@ static void an_unwrapped_key_is_nowhere_on_the_host(void)
 		log = read_log(&watch);
 		/* the key-encrypting key is derived there, the bag's own octets are unwrapped, and nothing else brings a private
 		 * key */
-		CHECK_CONTAINS(log, "C_GenerateKey class 4 known 0\nC_UnwrapKey class 3 known 0\n");
-		CHECK(strstr(log, "C_CreateObject class 3") == NULL);
-		CHECK(strstr(log, "C_UnwrapKey class 4") == NULL);
+		CHECK_CONTAINS(log,
+			       "C_GenerateKey 4 known 0 dumpable 0 secure used\nC_UnwrapKey 3 known 0 dumpable 0 secure used\n");
+		CHECK(strstr(log, "C_CreateObject 3") == NULL);
+		CHECK(strstr(log, "C_UnwrapKey 4") == NULL);
+		CHECK_CONTAINS(log, "C_Finalize -1 known 0 ");
 		free(log);
 		watch_end(&watch);
 		buf_clear(&file);
@@ -202,8 +204,8 @@ static void an_unwrapped_key_is_nowhere_on_the_host(void)
 	}
 }
 
-/* What the search must find when it is there: the numbers in both forms that OpenSSL keeps. */
-static void a_rewrapped_key_is_found_by_the_same_search(void)
+/* What the search must find when it is there: the numbers in both forms that OpenSSL keeps. Afterwards they are gone. */
+static void a_rewrapped_key_is_found_and_wiped(void)
 {
 	static const char *const types[] = {"rsa2048", "p256"};
 
@@ -218,9 +220,11 @@ static void a_rewrapped_key_is_found_by_the_same_search(void)
 		watch_begin(&watch, key, false, "rewrap");
 		import_watched(&watch, &file, "rewrap");
 		log = read_log(&watch);
-		CHECK(strstr(log, "C_UnwrapKey class 3 known 6\n") != NULL ||
-		      strstr(log, "C_UnwrapKey class 3 known 2\n") != NULL);
-		CHECK(strstr(log, "C_CreateObject class 3") == NULL);
+		CHECK(strstr(log, "C_UnwrapKey 3 known 6 ") != NULL || strstr(log, "C_UnwrapKey 3 known 2 ") != NULL);
+		CHECK(strstr(log, "C_CreateObject 3") == NULL);
+		/* and wiped again when the token has it: from before the public key is made */
+		CHECK_CONTAINS(log, "C_CreateObject 2 known 0 ");
+		CHECK_CONTAINS(log, "C_Finalize -1 known 0 ");
 		free(log);
 		watch_end(&watch);
 		buf_clear(&file);
@@ -284,7 +288,7 @@ int main(void)
 {
 	test_ca_init(&ca);
 	TEST(an_unwrapped_key_is_nowhere_on_the_host);
-	TEST(a_rewrapped_key_is_found_by_the_same_search);
+	TEST(a_rewrapped_key_is_found_and_wiped);
 	TEST(the_process_keeps_its_memory);
 	test_ca_clear(&ca);
 	return test_finish();

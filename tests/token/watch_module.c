@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define NEEDLE_BYTES 16
 #define NEEDLES_MAX 8
@@ -73,6 +74,15 @@ static unsigned search_memory(void)
 	return count;
 }
 
+/* Of the program's OpenSSL. */
+static size_t secure_heap_used(void)
+{
+	size_t (*used)(void);
+
+	*(void **)&used = dlsym(RTLD_DEFAULT, "CRYPTO_secure_used");
+	return used != NULL ? used() : 0;
+}
+
 static void note(const char *call, CK_ULONG class)
 {
 	const char *path = getenv("INKAN_WATCH_LOG");
@@ -80,7 +90,8 @@ static void note(const char *call, CK_ULONG class)
 
 	if (log == NULL)
 		return;
-	fprintf(log, "%s class %lu known %u\n", call, class, search_memory());
+	fprintf(log, "%s %ld known %u dumpable %d secure %s\n", call, (long)class, search_memory(), prctl(PR_GET_DUMPABLE),
+		secure_heap_used() > 0 ? "used" : "empty");
 	fclose(log);
 }
 
@@ -114,6 +125,13 @@ static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_O
 	return real.C_UnwrapKey(session, mechanism, with, wrapped, wrapped_len, attributes, count, key);
 }
 
+/* After the task, before the module forgets: what the program has left of the key. */
+static CK_RV finalize(void *reserved)
+{
+	note("C_Finalize", CK_UNAVAILABLE_INFORMATION);
+	return real.C_Finalize(reserved);
+}
+
 __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST **out)
 {
 	const char *path = getenv("INKAN_WATCH_MODULE");
@@ -129,6 +147,7 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
 	load_needles();
 	real = list = *functions;
 	list.C_GetFunctionList = C_GetFunctionList;
+	list.C_Finalize = finalize;
 	list.C_CreateObject = create_object;
 	list.C_GenerateKey = generate_key;
 	list.C_UnwrapKey = unwrap_key;
