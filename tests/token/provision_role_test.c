@@ -384,10 +384,10 @@ static void check_tests(const struct hsm_settings *settings, const struct import
 {
 	struct bytes other_chain = buf_bytes(&softhsm_key("p256")->der), garbage = bytes_text("no certificate");
 	struct worker_certificate items[] = {
-	    {1, imported->key_id, imported->facts.chain, imported->facts.n_chain},
-	    {2, bytes_text("nowhere"), imported->facts.chain, imported->facts.n_chain},
-	    {3, imported->key_id, &other_chain, 1},
-	    {4, imported->key_id, &garbage, 1},
+	    {.id = 1, .key_id = imported->key_id, .chain = imported->facts.chain, .n_chain = imported->facts.n_chain},
+	    {.id = 2, .key_id = bytes_text("nowhere"), .chain = imported->facts.chain, .n_chain = imported->facts.n_chain},
+	    {.id = 3, .key_id = imported->key_id, .chain = &other_chain, .n_chain = 1},
+	    {.id = 4, .key_id = imported->key_id, .chain = &garbage, .n_chain = 1},
 	};
 	static const char *const texts[] = {
 	    "",
