@@ -25,7 +25,8 @@ static bool load(struct module *module, const char *path, struct err *err)
 
 	if (access(path, F_OK) != 0)
 		return err_set(err, ERR_NOT_FOUND, "no PKCS#11 module at %s", path);
-	module->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	/* It stays mapped: libitm below opencryptoki crashes when it is loaded a second time in a thread that knew the first. */
+	module->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	if (module->library == NULL)
 		return err_set(err, ERR_INVALID, "the PKCS#11 module does not load: %s", dlerror());
 	*(void **)&get_functions = dlsym(module->library, "C_GetFunctionList");
@@ -202,7 +203,9 @@ bool module_find_free_slot(const struct module *module, unsigned long *slot, str
 	bool found = find_slot(module, is_free, NULL, slot, info, &labels, &why);
 
 	if (!found && why.code == ERR_NOT_FOUND)
-		err_set(&why, ERR_NOT_FOUND, "every token of this module is initialised already: %s", buf_text(&labels));
+		err_set(&why, ERR_NOT_FOUND,
+			"every token of this module is initialised already: %s ('set hsm token' says which one to use)",
+			buf_text(&labels));
 	if (!found && err != NULL)
 		*err = why;
 	buf_clear(&labels);
