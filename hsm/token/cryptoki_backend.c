@@ -322,6 +322,17 @@ static bool put_ecdsa(struct buf *signature, const uint8_t *pair, size_t len)
 	return true;
 }
 
+/*
+ * The key has signed before. Where others are still there it was deleted; a token that shows none has been taken away under
+ * the module (SoftHSM's directory), which may not notice when it comes back: a fresh process does.
+ */
+static bool key_is_gone(bool others, enum token_fault *fault, struct err *err)
+{
+	if (!others)
+		return token_fault_set(fault, TOKEN_FAULT_MODULE, err, ERR_UNAVAILABLE, "the token shows no keys any more");
+	return token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token any more");
+}
+
 static bool cryptoki_sign(void *state, void *key_state, const struct sign_text *text, struct buf *signature,
 			  enum token_fault *fault, struct err *err)
 {
@@ -330,6 +341,7 @@ static bool cryptoki_sign(void *state, void *key_state, const struct sign_text *
 	uint8_t out[SIGNATURE_MAX_BYTES];
 	CK_SESSION_HANDLE session = 0;
 	struct operation operation;
+	bool others = false;
 	CK_ULONG len = 0;
 	CK_RV rv = pool_take(pool, &session);
 
@@ -339,10 +351,12 @@ static bool cryptoki_sign(void *state, void *key_state, const struct sign_text *
 	rv = sign_once(pool, session, key, &operation, out, &len);
 	if (cryptoki_class(rv) == CRYPTOKI_SESSION)
 		rv = sign_again(pool, &session, key, &operation, rv, out, &len);
+	if (rv == CKR_NO_SUCH_KEY && session != 0)
+		others = key_any(module_functions(pool->module), session);
 	if (session != 0)
 		pool_give(pool, session);
 	if (rv == CKR_NO_SUCH_KEY)
-		return token_fault_set(fault, TOKEN_FAULT_KEY, err, ERR_NOT_FOUND, "the key is not on the token any more");
+		return key_is_gone(others, fault, err);
 	if (rv != CKR_OK)
 		return token_fail(fault, err, rv, "C_Sign");
 	if (!key->ec)

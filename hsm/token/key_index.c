@@ -13,21 +13,35 @@ struct indexed {
 	uint8_t id[INDEXED_ID_BYTES];
 };
 
+static CK_RV search(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, struct template *template, CK_OBJECT_HANDLE *found)
+{
+	CK_ULONG count = 0;
+	CK_RV rv = p11->C_FindObjectsInit(session, template->items, template->count);
+
+	if (rv != CKR_OK)
+		return rv;
+	rv = p11->C_FindObjects(session, found, 1, &count);
+	p11->C_FindObjectsFinal(session);
+	return rv != CKR_OK ? rv : count == 0 ? CKR_NO_SUCH_KEY : CKR_OK;
+}
+
 CK_RV key_search(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, struct bytes key_id,
 		 CK_OBJECT_HANDLE *key)
 {
 	struct template template = {0};
-	CK_ULONG count = 0;
-	CK_RV rv;
 
 	template_number(&template, CKA_CLASS, class);
 	template_bytes(&template, CKA_ID, key_id);
-	rv = p11->C_FindObjectsInit(session, template.items, template.count);
-	if (rv != CKR_OK)
-		return rv;
-	rv = p11->C_FindObjects(session, key, 1, &count);
-	p11->C_FindObjectsFinal(session);
-	return rv != CKR_OK ? rv : count == 0 ? CKR_NO_SUCH_KEY : CKR_OK;
+	return search(p11, session, &template, key);
+}
+
+bool key_any(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session)
+{
+	struct template template = {0};
+	CK_OBJECT_HANDLE any;
+
+	template_number(&template, CKA_CLASS, CKO_PRIVATE_KEY);
+	return search(p11, session, &template, &any) == CKR_OK;
 }
 
 static void index_key(struct key_index *index, CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)

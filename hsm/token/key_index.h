@@ -27,4 +27,6 @@ void key_index_clear(struct key_index *index);
 CK_RV key_search(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, struct bytes key_id,
 		 CK_OBJECT_HANDLE *key);
 
+bool key_any(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session); /* whether the token shows any private key at all */
+
 #endif
