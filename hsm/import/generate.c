@@ -93,8 +93,8 @@ static bool generate_pair(const struct session *session, const struct key_kind *
 {
 	CK_RV rv = try_pair(session, kind, key_id, label, true, pair);
 
-	/* Some tokens do not take these attributes for every kind of key. */
-	if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_TEMPLATE_INCONSISTENT)
+	/* Some tokens do not take these attributes for every kind of key; tpm2-pkcs11 says no more than CKR_GENERAL_ERROR. */
+	if (cryptoki_class(rv) == CRYPTOKI_REFUSED || rv == CKR_GENERAL_ERROR)
 		rv = try_pair(session, kind, key_id, label, false, pair);
 	return rv == CKR_OK || cryptoki_fail(err, rv, "C_GenerateKeyPair");
 }

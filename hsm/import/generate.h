@@ -1,5 +1,5 @@
 /*
- * A key pair that is born on the token: SENSITIVE, not EXTRACTABLE, CKA_LOCAL, for signing alone; and the request for its
+ * A key pair that is born on the token: SENSITIVE, not EXTRACTABLE, for signing alone; and the request for its
  * certificate (PKCS#10, RFC 2986), which the key itself signs.
  */
 #ifndef INKAN_HSM_IMPORT_GENERATE_H

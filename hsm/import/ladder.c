@@ -107,7 +107,9 @@ static void note(struct buf *said, const char *rung, const char *text)
 static bool give_up(const struct ladder_request *request, struct buf *said, struct err *err)
 {
 	if (request->minimum == LADDER_CREATE)
-		return err_set(err, ERR_UNAVAILABLE, "the token takes the key in no way: %s", buf_text(said));
+		return err_set(err, ERR_UNAVAILABLE,
+			       "the token takes the key in no way; let it make one of its own with 'certificate request': %s",
+			       buf_text(said));
 	return err_set(err, ERR_DENIED, "the token takes the key only by a way that 'hsm import-minimum %s' forbids: %s",
 		       minimum_names[request->minimum], buf_text(said));
 }

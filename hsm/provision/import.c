@@ -13,13 +13,22 @@
 
 #define TELL_ITERATIONS 1000000 /* some seconds */
 
+/* On a token that cannot seal the password is not kept. */
 static bool seal_password(const struct session *session, const struct import_task *task, struct bytes password,
-			  struct bytes *sealed, struct err *err)
+			  struct bytes *sealed, struct warnings *warnings, struct err *err)
 {
 	struct buf out = {0};
+	struct err why = {0};
 	struct seal seal;
-	bool good = seal_prepare(session, &seal, err) && seal_close(session, &seal, task->seal_context, password, &out, err);
+	bool prepared = seal_prepare(session, &seal, &why), good;
 
+	if (!prepared && why.code == ERR_INVALID) {
+		warnings_add(warnings, "The password of the PKCS#12 file is not kept: %s.", why.text);
+		return true;
+	}
+	if (!prepared)
+		return err_set(err, why.code, "%s", why.text);
+	good = seal_close(session, &seal, task->seal_context, password, &out, err);
 	if (good)
 		*sealed = bytes_of(mem_copy(out.data, out.len), out.len);
 	buf_clear(&out);
@@ -60,7 +69,7 @@ static bool import_file(struct provision *provision, const struct import_task *t
 	provision_say(provision, "Password, MAC and certificate are in order; the key goes onto the token.");
 	if (!climb_ladder(provision, task, file, leaf, result, warnings, err))
 		return false;
-	if (!seal_password(session, task, password, &result->sealed_password, err))
+	if (!seal_password(session, task, password, &result->sealed_password, warnings, err))
 		return false;
 	provision_say(provision, "The key signed a nonce on the token, and the certificate verifies it.");
 	return true;

@@ -50,9 +50,15 @@ static bool initialize_token(struct module *module, const struct initialize_task
 	if (!choose_slot(module, task->label, &slot, &info, err) || !check_pin("SO PIN", task->so_pin, &info, err) ||
 	    !check_pin("PIN", task->user_pin, &info, err))
 		return false;
+	if (!module_init_token(module, slot, task->so_pin, task->label, err))
+		return false;
 	/* The slot may have another number afterwards, as with SoftHSM. */
-	return module_init_token(module, slot, task->so_pin, task->label, err) &&
-	       module_find_token(module, task->label, &slot, &info, err) && set_pin(module, task, slot, err);
+	if (!module_find_token(module, task->label, &slot, &info, NULL))
+		return err_set(err, ERR_UNAVAILABLE,
+			       "the module took the initialisation, but shows no token \"%s\" afterwards: initialise it with the "
+			       "vendor's own tool, then give its label with 'set hsm token'",
+			       task->label);
+	return set_pin(module, task, slot, err);
 }
 
 static bool check_label(const char *label, struct err *err)
@@ -65,13 +71,23 @@ static bool check_label(const char *label, struct err *err)
 	return true;
 }
 
+/* A token that makes no AES key serves all the same: 'show hsm' tells that it does not seal. */
+static bool prepare_seal(const struct session *session, struct err *err)
+{
+	struct err why = {0};
+	struct seal seal;
+
+	if (seal_prepare(session, &seal, &why) || why.code == ERR_INVALID)
+		return true;
+	return err_set(err, why.code, "%s", why.text);
+}
+
 /* A session as the new user: the seal key is made, and the description tells what the token can do. */
 static bool finish(struct provision *provision, const struct initialize_task *task, struct buf *result, struct err *err)
 {
 	struct hsm_settings settings = *provision->settings;
 	struct secret *pin = secret_new(task->user_pin, err);
 	struct msg nothing = {0};
-	struct seal seal;
 	bool good = pin != NULL;
 
 	settings.token = task->label;
@@ -79,8 +95,7 @@ static bool finish(struct provision *provision, const struct initialize_task *ta
 		connection_close(&provision->connection);
 		connection_open(&provision->connection, &settings, pin, CONNECTION_LOGIN_NEEDED);
 		good = connection_require_login(&provision->connection, err) &&
-		       seal_prepare(&provision->connection.session, &seal, err) &&
-		       task_describe(provision, &nothing, result, err);
+		       prepare_seal(&provision->connection.session, err) && task_describe(provision, &nothing, result, err);
 	}
 	secret_free(pin);
 	return good;

@@ -233,14 +233,16 @@ static bool add_mac_key(const struct session *session, struct seal *seal, struct
 static bool make_keys(const struct session *session, unsigned long stale_mac_key, struct seal *seal, struct err *err)
 {
 	struct seal made = {SEAL_GCM, 0, 0};
+	struct err why = {0};
 
 	if (stale_mac_key != 0)
 		secret_key_destroy(session, stale_mac_key);
 	if (!secret_key_generate(session, SECRET_KEY_AES_256, SEAL_KEY_LABEL, &made.key, err))
 		return err_prefix(err, "the seal key cannot be made");
-	if (!works(session, &made, NULL) && !add_mac_key(session, &made, err)) {
+	if (!works(session, &made, NULL) && !add_mac_key(session, &made, &why)) {
 		secret_key_destroy(session, made.key);
-		return err_prefix(err, "the seal key cannot be used");
+		return err_set(err, why.code == ERR_INTEGRITY ? ERR_INVALID : why.code, "the seal key cannot be used: %s",
+			       why.text);
 	}
 	*seal = made;
 	return true;

@@ -28,7 +28,10 @@ const char *seal_name(enum seal_mechanism mechanism); /* "AES-256-GCM", …; "" 
 /* What is on the token. */
 bool seal_find(const struct session *session, struct seal *seal, struct err *err) MUST_USE;
 
-/* The same, or new keys where there are none. Keys that do not work are gone again. */
+/*
+ * The same, or new keys where there are none. Keys that do not work are gone again. ERR_INVALID: this token makes no such
+ * keys, or they cannot seal; it can be worked with all the same, without keeping secrets.
+ */
 bool seal_prepare(const struct session *session, struct seal *seal, struct err *err) MUST_USE;
 
 /* Appends the sealed secret to *out. */
