@@ -160,17 +160,37 @@ $(TOKEN_TESTS): $(BUILD)/tests/token/%: $(BUILD)/obj/tests/token/%.o $(TOKEN_HEL
 
 token-tests: $(TOKEN_TESTS) ## build the token tests
 
+# tests/matrix/TOKEN_matrix_test.c: what each token that Debian has can do, against the table in README.md. opencryptoki wants
+# root and mount namespaces, which not everybody who runs `make check` has.
+
+MATRIX_SOURCES := $(wildcard tests/matrix/*_test.c)
+MATRIX_TESTS   := $(patsubst tests/matrix/%.c,$(BUILD)/tests/matrix/%,$(MATRIX_SOURCES))
+MATRIX_HELPERS := $(call object,$(filter-out %_test.c,$(wildcard tests/matrix/*.c)))
+MATRIX_TESTS_ANYBODY := $(filter-out %/opencryptoki_matrix_test,$(MATRIX_TESTS))
+
+$(MATRIX_TESTS): $(BUILD)/tests/matrix/%: $(BUILD)/obj/tests/matrix/%.o $(MATRIX_HELPERS) $(TOKEN_HELPERS) $(TEST_HELPERS) $(call libs,$(TOKEN_LIBS)) | $(BUILD)/bin/inkan-hsm $(TOKEN_MODULES)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
+
+matrix-tests: $(MATRIX_TESTS)
+
+check-tokens: ## compare what each token can do with the table in README.md (root installs what is missing)
+	@image/install-packages build run test tokens
+	@$(MAKE) --no-print-directory -j"$$(nproc)" matrix-tests
+	@BUILD=$(BUILD) tests/run $(MATRIX_TESTS)
+
 include tests/crash/crash.mk tests/bench/bench.mk
 
 SCENARIOS := $(wildcard tests/scenario/*_test.py)
 
 check: ## run every test (as root it installs the packages that are missing)
-	@image/install-packages build run test lint
-	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests
+	@image/install-packages build run test tokens lint
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests matrix-tests
 	@$(MAKE) --no-print-directory check-installed
 
-check-installed: all unit-tests token-tests
-	@BUILD=$(BUILD) tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(CRASH_TESTS) $(SCENARIOS) tests/lint
+check-installed: all unit-tests token-tests matrix-tests
+	@BUILD=$(BUILD) tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(MATRIX_TESTS_ANYBODY) $(CRASH_TESTS) $(SCENARIOS) tests/lint
 
 check-unit: unit-tests ## run the unit tests alone
 	@tests/run $(UNIT_TESTS)
@@ -226,4 +246,4 @@ help: ## this list
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
-.PHONY: all unit-tests token-tests check check-installed check-unit demo sanitize sanitize-installed fuzz fuzzers lint install help clean
+.PHONY: all unit-tests token-tests matrix-tests check-tokens check check-installed check-unit demo sanitize sanitize-installed fuzz fuzzers lint install help clean

@@ -86,7 +86,7 @@ static CK_RV pass(enum function function)
 
 /* ---- sessions ---- */
 
-#define EPOCH_SHIFT 40 /* session handles are given out with the epoch in front */
+#define EPOCH_SHIFT 40 /* session handles are given out with the epoch added there: some modules use the bits above */
 #define SESSIONS_MAX 1024
 
 static struct {
@@ -152,16 +152,18 @@ static void forget(CK_SESSION_HANDLE session)
 /* The real handle in *session, when it is alive. */
 static CK_RV live(CK_SESSION_HANDLE *session)
 {
+	unsigned rank;
 	CK_RV rv;
 
 	pthread_mutex_lock(&token.lock);
 	rv = look();
-	if (rv == CKR_OK && (*session >> EPOCH_SHIFT != token.epoch || rank_of(*session) >= session_limit())) {
+	rank = rank_of(*session);
+	if (rv == CKR_OK && (rank == token.n_open || rank >= session_limit())) {
 		forget(*session);
 		rv = CKR_SESSION_HANDLE_INVALID;
 	}
+	*session ^= token.epoch << EPOCH_SHIFT;
 	pthread_mutex_unlock(&token.lock);
-	*session &= (1ul << EPOCH_SHIFT) - 1;
 	return rv;
 }
 
@@ -194,7 +196,7 @@ static CK_RV faulty_open(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_
 	if (rv == CKR_OK)
 		rv = real.C_OpenSession(slot, flags, application, notify, session);
 	if (rv == CKR_OK) {
-		*session |= token.epoch << EPOCH_SHIFT;
+		*session ^= token.epoch << EPOCH_SHIFT;
 		token.open[token.n_open++] = *session;
 	}
 	pthread_mutex_unlock(&token.lock);

@@ -66,7 +66,25 @@ static void run_program(int control)
 	_exit(127);
 }
 
-static void send_start(struct test_worker *worker, const struct test_start *how)
+void worker_spawn_as(struct test_worker *worker, const struct worker_start *start)
+{
+	struct buf out = {0};
+	int fds[2];
+
+	must(frame_socketpair(fds, false, NULL), "socketpair");
+	*worker = (struct test_worker){.control = fds[0], .relay = -1};
+	fflush(NULL);
+	worker->pid = fork();
+	must(worker->pid >= 0, "fork");
+	if (worker->pid == 0)
+		run_program(fds[1]);
+	close(fds[1]);
+	worker_start_encode(&out, start);
+	worker_send(worker, WORKER_FRAME_START, buf_bytes(&out));
+	buf_wipe_clear(&out);
+}
+
+void worker_spawn(struct test_worker *worker, const struct test_start *how)
 {
 	char *environment[sizeof how->environment / sizeof how->environment[0] + 1] = {mem_string(softhsm_conf())};
 	char *writable[] = {mem_string(softhsm_tokens()), mem_string("/tmp")};
@@ -86,15 +104,12 @@ static void send_start(struct test_worker *worker, const struct test_start *how)
 	    .pin = bytes_text(pin),
 	    .has_pin = pin[0] != '\0',
 	};
-	struct buf out = {0};
 
 	while (how->environment[start.settings.n_environment - 1] != NULL) {
 		environment[start.settings.n_environment] = how->environment[start.settings.n_environment - 1];
 		start.settings.n_environment++;
 	}
-	worker_start_encode(&out, &start);
-	worker_send(worker, WORKER_FRAME_START, buf_bytes(&out));
-	buf_clear(&out);
+	worker_spawn_as(worker, &start);
 	free(environment[0]);
 	free(writable[0]);
 	free(writable[1]);
@@ -102,21 +117,6 @@ static void send_start(struct test_worker *worker, const struct test_start *how)
 	free(start.settings.token);
 	free(start.settings.backend);
 	free(start.settings.import_minimum);
-}
-
-void worker_spawn(struct test_worker *worker, const struct test_start *start)
-{
-	int fds[2];
-
-	must(frame_socketpair(fds, false, NULL), "socketpair");
-	*worker = (struct test_worker){.control = fds[0], .relay = -1};
-	fflush(NULL);
-	worker->pid = fork();
-	must(worker->pid >= 0, "fork");
-	if (worker->pid == 0)
-		run_program(fds[1]);
-	close(fds[1]);
-	send_start(worker, start);
 }
 
 void worker_send(struct test_worker *worker, uint16_t type, struct bytes payload)

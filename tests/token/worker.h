@@ -30,6 +30,7 @@ const struct worker_certificates *test_certificates(void);
 
 /* Starts the program of this build and sends START. */
 void worker_spawn(struct test_worker *worker, const struct test_start *start);
+void worker_spawn_as(struct test_worker *worker, const struct worker_start *start); /* on any token */
 bool worker_wait_ready(struct test_worker *worker, struct worker_ready *ready); /* false: it said FAILED, or died */
 void worker_connect(struct test_worker *worker); /* CHANNEL, a new one each time */
 int worker_pass_channel(struct test_worker *worker); /* the same, but the relay's end is the caller's */
