@@ -226,3 +226,17 @@ bool provision_seal(const struct provision_call *call, struct bytes context, str
 	sealed_secret_encode(&payload, &(struct sealed_secret){context, secret});
 	return run(call, PROVISION_FRAME_SEAL, &payload, decode_sealed, sealed, err);
 }
+
+static bool decode_benchmark(struct msg *msg, void *out, struct err *err)
+{
+	return benchmark_results_decode(msg, out, err);
+}
+
+bool provision_benchmark(const struct provision_call *call, uint32_t seconds, const struct worker_certificates *certificates,
+			 struct benchmark_results *results, struct err *err)
+{
+	struct buf payload = {0};
+
+	benchmark_task_encode(&payload, seconds, certificates);
+	return run(call, PROVISION_FRAME_BENCHMARK, &payload, decode_benchmark, results, err);
+}

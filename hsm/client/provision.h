@@ -5,6 +5,7 @@
 #ifndef INKAN_HSM_CLIENT_PROVISION_H
 #define INKAN_HSM_CLIENT_PROVISION_H
 
+#include "hsm/protocol/benchmark.h"
 #include "hsm/protocol/provision.h"
 #include "hsm/protocol/worker.h"
 
@@ -34,6 +35,8 @@ bool provision_delete(const struct provision_call *call, struct bytes key_id, ui
 /* destroyed[i] is for key_ids[i], destroyed[count] for unfinished objects. */
 bool provision_sweep(const struct provision_call *call, const struct sweep_task *task, uint32_t *destroyed,
 		     struct err *err) MUST_USE;
+bool provision_benchmark(const struct provision_call *call, uint32_t seconds, const struct worker_certificates *certificates,
+			 struct benchmark_results *results, struct err *err) MUST_USE;
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err) MUST_USE;
 

@@ -25,6 +25,7 @@ enum provision_frame {
 	PROVISION_FRAME_SEAL = 20, /* struct sealed_secret, in clear; RESULT: bytes sealed. Makes the seal key if there is none */
 	PROVISION_FRAME_UNSEAL = 21, /* struct sealed_secret; RESULT: bytes in clear. Next hops' passwords alone */
 	PROVISION_FRAME_SWEEP = 8, /* struct sweep_task; RESULT: u32 objects destroyed for each id, then of unfinished ones */
+	PROVISION_FRAME_BENCHMARK = 22, /* struct benchmark_task (benchmark.h); RESULT: struct benchmark_results */
 	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
 	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line; u8 1: a key may be left */

@@ -23,7 +23,11 @@ struct connection {
 	struct err why; /* why not everything is there */
 };
 
-enum connection_login { CONNECTION_LOGIN_IF_PIN, CONNECTION_LOGIN_NEEDED };
+enum connection_login {
+	CONNECTION_LOGIN_IF_PIN,
+	CONNECTION_LOGIN_NEEDED,
+	CONNECTION_NONE /* the task makes its own, in other processes */
+};
 
 /*
  * Gets as far as it can and always fills *connection. `pin` NULL: none was given; the token is logged in without one only

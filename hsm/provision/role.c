@@ -29,6 +29,7 @@ static const struct task {
     {PROVISION_FRAME_DELETE, "delete", CONNECTION_LOGIN_NEEDED, task_delete},
     {PROVISION_FRAME_SWEEP, "sweep", CONNECTION_LOGIN_NEEDED, task_sweep},
     {PROVISION_FRAME_TEST, "test", CONNECTION_LOGIN_NEEDED, task_test},
+    {PROVISION_FRAME_BENCHMARK, "benchmark", CONNECTION_NONE, task_benchmark},
     {PROVISION_FRAME_SEAL, "seal", CONNECTION_LOGIN_NEEDED, task_seal},
     {PROVISION_FRAME_UNSEAL, "unseal", CONNECTION_LOGIN_NEEDED, task_unseal},
 };
@@ -145,8 +146,10 @@ static void run_task(struct provision *provision, const struct task *task, struc
 	struct err why = {0};
 	bool done;
 
-	connection_open(&provision->connection, provision->settings, provision->pin, task->login);
-	tell_login_is_past();
+	if (task->login != CONNECTION_NONE) {
+		connection_open(&provision->connection, provision->settings, provision->pin, task->login);
+		tell_login_is_past();
+	}
 	done = task->run(provision, msg, &result, &why);
 	if (!done)
 		send_error(console, &why, provision->left);
@@ -162,7 +165,11 @@ static void run_task(struct provision *provision, const struct task *task, struc
 
 static bool serve(const struct worker_start *start, const struct secret *pin, int console, int *exit_code, struct err *err)
 {
-	struct provision provision = {.settings = &start->settings, .pin = pin, .progress = send_progress, .arg = &console};
+	struct provision provision = {.settings = &start->settings,
+				      .pin = pin,
+				      .progress = send_progress,
+				      .arg = &console,
+				      .login_is_past = tell_login_is_past};
 	struct buf payload = {0};
 	uint16_t type = 0;
 	const struct task *task;

@@ -14,6 +14,7 @@ struct provision {
 	struct connection connection;
 	void (*progress)(const char *text, void *arg); /* tells the operator; NULL: nobody */
 	void *arg;
+	void (*login_is_past)(void); /* tells inkand; NULL: nobody */
 	struct bytes undo; /* key id of what a task makes and the console must hear of: destroyed when it does not; owned */
 	bool left; /* that failed: something may be left on the token */
 };
@@ -28,6 +29,7 @@ bool task_install(struct provision *provision, struct msg *msg, struct buf *resu
 bool task_delete(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_sweep(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_benchmark(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_seal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_unseal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 

@@ -121,7 +121,7 @@ bool hsm_logout(struct console *console, const struct parsed *parsed, struct err
 
 /* ---- test ---- */
 
-static void list_keys(const struct stored_certificates *certificates, struct worker_certificates *keys)
+void list_keys(const struct stored_certificates *certificates, struct worker_certificates *keys)
 {
 	keys->items = mem_new_array(certificates->count, sizeof *keys->items);
 	for (; keys->count < certificates->count; keys->count++) {

@@ -67,6 +67,7 @@ const struct command commands[] = {
      "The same, though a wrong PIN would lock the token"},
     {"hsm login keypad", ANY_MODE, ROLES_OPERATING, true, hsm_login_keypad, "Log in by the PIN pad of the token itself"},
     {"hsm logout", ANY_MODE, ROLES_OPERATING, true, hsm_logout, "Forget the PIN and stop signing"},
+    {"hsm benchmark [<seconds:number>]", ANY_MODE, ROLES_OPERATING, true, hsm_benchmark, "Measure how fast the token signs"},
     {"hsm test", ANY_MODE, ROLES_OPERATING, true, hsm_test, "Sign and verify with every key"},
 
     {"queue delete <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_delete, "Delete mail without a bounce"},

@@ -35,7 +35,8 @@ command_run commit, commit_check, commit_comment, rollback, show_commits;
 command_run configure, leave, set_setting, delete_setting, show_candidate, show_running, show_servers;
 
 /* cmd_hsm.c */
-command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, show_hsm, show_programs;
+command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, hsm_benchmark, show_hsm,
+    show_programs;
 
 /* cmd_queue.c */
 command_run show_queue, show_sessions, show_deliveries, queue_hold, queue_release, queue_retry, queue_delete, queue_delete_force;

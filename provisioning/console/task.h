@@ -17,4 +17,7 @@ struct task {
 bool task_open(struct console *console, struct task *task, struct err *err) MUST_USE;
 void task_close(struct task *task);
 
+/* The keys of certificates, for a task: views into them; free `items`. */
+void list_keys(const struct stored_certificates *certificates, struct worker_certificates *keys);
+
 #endif
