@@ -259,6 +259,42 @@ static void a_next_hop_that_is_down_is_probed_and_drained_when_it_is_back(void)
 	end();
 }
 
+static size_t new_mail_seen; /* how many messages the sink had when the new one came */
+
+static bool new_mail_is_there(struct stage *unused, const void *arg)
+{
+	(void)unused;
+	(void)arg;
+	for (size_t i = 0; i < sink->n_messages; i++) {
+		if (strstr(buf_text(&sink->messages[i].rcpt), "new@example.net") != NULL) {
+			new_mail_seen = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* bench.md: 10,000 queued mails drain at once, none is left for its own next try, and new mail is not behind them. */
+static void ten_thousand_drain_and_new_mail_goes_first(void)
+{
+	begin();
+	stage_be_patient(&stage);
+	sink_down(sink);
+	stage_configure(&stage);
+	post_many("default", 10000);
+	CHECK(stage_settle(&stage, 10000));
+	CHECK(sink_up(sink));
+	CHECK(wait_for(sink, 500));
+	post_to("default", "new@example.net");
+	CHECK(stage_run_until(&stage, new_mail_is_there, NULL));
+	CHECK(new_mail_seen < 5000);
+	CHECK(stage_drain(&stage));
+	CHECK_INT(sink->n_messages, 10001);
+	CHECK(sink->connections_most <= 20);
+	CHECK_INT(delivery_state(stage.delivery).delivered_total, 10001);
+	end();
+}
+
 static void a_next_hop_that_is_down_is_not_hammered(void)
 {
 	begin();
@@ -532,6 +568,7 @@ int main(void)
 	TEST(recipients_over_the_servers_limit_follow_at_once);
 	TEST(what_cannot_be_sent_is_refused_here);
 	TEST(a_next_hop_that_is_down_is_probed_and_drained_when_it_is_back);
+	TEST(ten_thousand_drain_and_new_mail_goes_first);
 	TEST(a_next_hop_that_is_down_is_not_hammered);
 	TEST(a_server_that_drops_every_message_counts_as_down);
 	TEST(the_next_one_by_priority_takes_over);

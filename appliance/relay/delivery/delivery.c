@@ -72,12 +72,21 @@ static void on_retried(uint64_t changed, const struct err *err, void *arg)
 }
 
 /* A next hop that is back shall get what waits for it now, not at the end of each recipient's own wait. */
-static void retry_waiting(void *arg)
+static void retry_waiting(struct delivery *delivery)
 {
-	struct delivery *delivery = arg;
 	const struct queue_filter everything = {0};
 
 	queue_set(delivery->queue, &everything, QUEUE_RETRY_NOW, on_retried, NULL);
+}
+
+static void on_recovered(const uint64_t *messages, size_t count, void *arg)
+{
+	struct delivery *delivery = arg;
+
+	if (count == 0)
+		retry_waiting(delivery);
+	for (size_t i = 0; i < count; i++)
+		queue_set(delivery->queue, &(struct queue_filter){.message = messages[i]}, QUEUE_RETRY_NOW, on_retried, NULL);
 }
 
 /* ---- Handing out a claim ---- */
@@ -405,7 +414,7 @@ struct delivery *delivery_new(struct event_base *base, struct queue *queue, stru
 							 .passwords = &delivery->passwords,
 							 .timeouts = &smtp_timeouts_default,
 							 .settled = on_settled,
-							 .recovered = retry_waiting,
+							 .recovered = on_recovered,
 							 .freed_lane = on_freed_lane,
 							 .arg = delivery};
 	delivery->reporter = reporter_new(base, queue, &reporter_events, delivery);

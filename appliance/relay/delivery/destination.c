@@ -41,6 +41,8 @@ struct destination {
 	unsigned losses; /* in a row */
 	bool lossy; /* down because connections were lost, not refused: a new one proves nothing */
 	bool has_deferred; /* recipients were deferred since the next hops went down */
+	uint64_t deferred[DESTINATION_REMEMBERED_MESSAGES]; /* messages, of a domain */
+	size_t n_deferred; /* more than fit: they are not remembered */
 	char *down_reason; /* of the last failure; NULL: none yet */
 	struct event *probe;
 	bool stopping;
@@ -138,6 +140,13 @@ static void arm_probe(struct destination *destination)
 	event_add(destination->probe, &wait);
 }
 
+static void remember(struct destination *destination, uint64_t message)
+{
+	if (destination->n_deferred < DESTINATION_REMEMBERED_MESSAGES)
+		destination->deferred[destination->n_deferred] = message;
+	destination->n_deferred++;
+}
+
 static void defer_down(struct destination *destination, struct group *group)
 {
 	char *reply = mem_format("the next hop is down: %s", destination->down_reason);
@@ -145,6 +154,7 @@ static void defer_down(struct destination *destination, struct group *group)
 	group_settle_rest(group, QUEUE_DEFERRED, "4.4.1", reply);
 	free(reply);
 	destination->has_deferred = true;
+	remember(destination, group->message->id);
 	destination->context->settled(group, destination->context->arg);
 }
 
@@ -210,7 +220,10 @@ static void tell_recovered(struct destination *destination)
 	if (!destination->has_deferred)
 		return;
 	destination->has_deferred = false;
-	destination->context->recovered(destination->context->arg);
+	if (destination->domain == NULL || destination->n_deferred > DESTINATION_REMEMBERED_MESSAGES)
+		destination->n_deferred = 0;
+	destination->context->recovered(destination->deferred, destination->n_deferred, destination->context->arg);
+	destination->n_deferred = 0;
 }
 
 /* After lost connections only an answered transaction counts. */

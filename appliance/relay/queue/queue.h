@@ -22,6 +22,7 @@ struct event_base;
 
 #define QUEUE_INLINE_BODY_MAX_BYTES 32768 /* larger bodies are files */
 #define QUEUE_APPEND_OUTSTANDING_BYTES 65536 /* of one body, waiting to be written */
+#define QUEUE_HEAD_START_MS 10000 /* of new mail before retries: a queue that is drained does not hold it up */
 #define QUEUE_COMMIT_MESSAGES_MAX 512 /* in one transaction */
 
 enum queue_health {
