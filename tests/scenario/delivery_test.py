@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 
-from inkan import Sandbox, contains, crlf, equal, now, run, send, test, verify, wait_until
+from inkan import Sandbox, Smtp, contains, crlf, equal, now, run, send, stuffed, test, verify, wait_until
 from next_hop import Certificates, Dns, Hop
 
 SENDER = "alice@example.com"
@@ -124,7 +124,7 @@ def a_password_that_was_opened_stays_with_inkand():
 
 @test
 def mail_goes_to_the_exchangers_of_its_domain():
-    best = Hop(host="127.0.0.2")
+    best = Hop(host="127.0.0.2", offers=("PIPELINING", "8BITMIME", "SMTPUTF8"))
     second = Hop(host="127.0.0.3", port=best.port)
     dns = Dns({
         ("two.example", "MX"): [(20, "mx2.two.example"), (10, "mx1.two.example")],
@@ -135,7 +135,7 @@ def mail_goes_to_the_exchangers_of_its_domain():
         ("none.example", "MX"): [(0, ".")],
         ("loop.example", "MX"): [(10, "relay.example.jp"), (20, "mx1.two.example")],
         ("backup.example", "MX"): [(10, "mx1.two.example"), (20, "relay.example.jp")],
-        ("unknown-mx.example", "MX"): [(10, "nowhere.example")],
+        ("xn--wlru32m.example", "MX"): [(10, "mx1.two.example")],
     })
     with Sandbox("--next-hop", "127.0.0.1:9") as box:
         box.configure("delete server default next-hop", f"set server default mx-port {best.port}",
@@ -148,6 +148,12 @@ def mail_goes_to_the_exchangers_of_its_domain():
                    "d@two.example": "127.0.0.2", "e@backup.example": "127.0.0.2", "f@[127.0.0.3]": "127.0.0.3"}, "where")
         together = [r for _, r, _ in best.messages if "a@two.example" in r]
         equal(sorted(together[0]), ["a@two.example", "d@two.example"], "one transaction for a domain")
+        with Smtp(box.port) as client:
+            for command in ("MAIL FROM:<x@example.org> SMTPUTF8", "RCPT TO:<h@\u5370\u9451.example>", "DATA"):
+                equal(client.command(command)[0] < 400, True, command)
+            client.send(stuffed(mail()))
+            equal(client.reply()[0], 250)
+        wait_until(lambda: any("h@\u5370\u9451.example" in r for _, r, _ in best.messages), 30, "the internationalised domain")
         best.close()
         time.sleep(6)  # its idle connections go
         accept(box, ["g@two.example"])

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <event2/event.h>
+#include <idn2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,13 +226,25 @@ static bool take_literal(struct mx_lookup *lookup)
 	return true;
 }
 
+/* As DNS has it: labels beyond ASCII as A-labels (RFC 5891). What is no such name stays, and does not exist. */
+static char *dns_name(const char *domain)
+{
+	char *ascii = NULL, *name;
+
+	if (idn2_to_ascii_8z(domain, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
+		return mem_string(domain);
+	name = mem_string(ascii);
+	idn2_free(ascii);
+	return name;
+}
+
 struct mx_lookup *mx_begin(struct dns *dns, const char *domain, const char *own_name, mx_cb *cb, void *arg)
 {
 	struct mx_lookup *lookup = mem_new(sizeof *lookup);
 	ares_channel channel;
 	struct err err;
 
-	lookup->domain = mem_string(domain);
+	lookup->domain = *domain == '[' ? mem_string(domain) : dns_name(domain);
 	lookup->own_name = mem_string(own_name);
 	lookup->cb = cb;
 	lookup->arg = arg;
