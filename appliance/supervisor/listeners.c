@@ -230,21 +230,20 @@ static void listener_close(struct listener *listener)
 	free(listener->address);
 }
 
-static size_t count_names(char *const *names)
+/* The whole name: an address that goes over from one service to the other is another listener. */
+static bool is_wanted(char *const *wanted, const char *name)
 {
-	size_t count = 0;
-
-	while (names[count] != NULL)
-		count++;
-	return count;
+	while (*wanted != NULL && strcmp(*wanted, name) != 0)
+		wanted++;
+	return *wanted != NULL;
 }
 
 void listeners_adopt(struct listeners *have, struct listeners *added, char *const *wanted)
 {
-	size_t kept = 0, n_wanted = count_names(wanted);
+	size_t kept = 0;
 
 	for (size_t i = 0; i < have->count; i++) {
-		if (names_contain(wanted, n_wanted, have->items[i].address))
+		if (is_wanted(wanted, have->items[i].address))
 			have->items[kept++] = have->items[i];
 		else
 			listener_close(&have->items[i]);

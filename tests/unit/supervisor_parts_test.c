@@ -101,6 +101,29 @@ static void sockets_follow_what_is_wanted(void)
 	free(v6);
 }
 
+/* The name of an API's socket begins with its service: it must stay open over commits like any other. */
+static void an_api_socket_stays_over_commits(void)
+{
+	char *smtp = address_of("127.0.0.1", free_port()), *address = address_of("127.0.0.1", free_port());
+	char *api = mem_format("api %s", address);
+	struct listeners listeners = {0};
+	struct err err = {0};
+	int kept, again;
+
+	CHECK_INT(move(&listeners, (char *[]){smtp, api, NULL}, &err), 2);
+	kept = listeners.items[1].fd;
+	again = dup(kept); /* the relay holds it too */
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(move(&listeners, (char *[]){smtp, api, NULL}, &err), 2);
+		CHECK_INT(listeners.items[1].fd, kept);
+	}
+	close(again);
+	listeners_clear(&listeners);
+	free(smtp);
+	free(address);
+	free(api);
+}
+
 static void all_or_none_are_bound(void)
 {
 	char *good = address_of("127.0.0.1", free_port()), *taken = address_of("127.0.0.1", free_port());
@@ -402,6 +425,7 @@ int main(void)
 	TEST(a_healthy_minute_forgives);
 	TEST(a_worker_waits_three_seconds_at_most);
 	TEST(sockets_follow_what_is_wanted);
+	TEST(an_api_socket_stays_over_commits);
 	TEST(all_or_none_are_bound);
 	TEST(any_address_gives_way_to_one);
 	TEST(bad_addresses_are_named);
