@@ -2,11 +2,14 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define GROUPS_MAX 64 /* of one user; one in more keeps none */
 
 void process_no_dump(void)
 {
@@ -34,6 +37,31 @@ bool process_lock_memory(void)
 	return may_lock_everything() && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
+/* The groups that the user is in beside `gid`, without root's: a token's daemon or device may be for one of them. */
+static int other_groups(uid_t uid, gid_t gid, gid_t groups[static GROUPS_MAX])
+{
+	const struct passwd *user = getpwuid(uid);
+	int found = GROUPS_MAX, count = 0;
+
+	if (user == NULL || getgrouplist(user->pw_name, gid, groups, &found) < 0)
+		return 0;
+	for (int i = 0; i < found; i++)
+		if (groups[i] != gid && groups[i] != 0)
+			groups[count++] = groups[i];
+	return count;
+}
+
+static bool is_in_group_of_root(void)
+{
+	gid_t groups[GROUPS_MAX];
+	int count = getgroups(GROUPS_MAX, groups);
+
+	for (int i = 0; i < count; i++)
+		if (groups[i] == 0)
+			return true;
+	return count < 0;
+}
+
 static bool has_dropped(uid_t uid, gid_t gid)
 {
 	uid_t uids[3];
@@ -44,16 +72,20 @@ static bool has_dropped(uid_t uid, gid_t gid)
 	for (int i = 0; i < 3; i++)
 		if (uids[i] != uid || gids[i] != gid)
 			return false;
-	return getgroups(0, NULL) == 0 && setuid(0) != 0 && setgid(0) != 0;
+	return !is_in_group_of_root() && setuid(0) != 0 && setgid(0) != 0;
 }
 
 bool process_drop_privileges(uid_t uid, gid_t gid, struct err *err)
 {
+	gid_t groups[GROUPS_MAX];
+	int count;
+
 	if (geteuid() != 0)
 		return err_set(err, ERR_DENIED, "only root can change to user %u", (unsigned)uid);
 	if (uid == 0 || gid == 0)
 		return err_set(err, ERR_INVALID, "user %u group %u keeps root's rights", (unsigned)uid, (unsigned)gid);
-	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+	count = other_groups(uid, gid, groups);
+	if (setgroups((size_t)count, groups) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
 		return err_errno(err, "change to user %u", (unsigned)uid);
 	if (!has_dropped(uid, gid))
 		return err_set(err, ERR_INTERNAL, "user %u could get root's rights back", (unsigned)uid);

@@ -15,7 +15,10 @@ void process_no_dump(void);
 /* mlockall of present and future pages, as they are touched, where no lock limit stands in the way; true when it did. */
 bool process_lock_memory(void);
 
-/* Sets groups, gid and uid for good and checks that they cannot come back. Only as root, else ERR_DENIED; never to root. */
+/*
+ * Sets uid, gid and the other groups that the user is in for good, and checks that root's cannot come back. Only as root, else
+ * ERR_DENIED; never to root or to its group.
+ */
 bool process_drop_privileges(uid_t uid, gid_t gid, struct err *err) MUST_USE;
 
 struct confinement {
