@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/* pid, restarts and the length fields of four texts */
-#define CHILD_STATUS_LEAST_BYTES (8 + 4 + 4 * 4)
+/* pid, three numbers and the length fields of four texts */
+#define CHILD_STATUS_LEAST_BYTES (8 + 3 * 4 + 4 * 4)
 
 static void child_status_encode(struct buf *out, const struct child_status *child)
 {
@@ -13,6 +13,8 @@ static void child_status_encode(struct buf *out, const struct child_status *chil
 	msg_put_u32(out, child->restarts);
 	msg_put_text(out, child->last_error);
 	msg_put_text(out, child->health);
+	msg_put_u32(out, child->threads);
+	msg_put_u32(out, child->rate_tenths);
 }
 
 static void child_status_decode(struct msg *msg, struct child_status *child)
@@ -23,6 +25,8 @@ static void child_status_decode(struct msg *msg, struct child_status *child)
 	child->restarts = msg_get_u32(msg);
 	child->last_error = msg_get_text(msg);
 	child->health = msg_get_text(msg);
+	child->threads = msg_get_u32(msg);
+	child->rate_tenths = msg_get_u32(msg);
 }
 
 static void child_status_clear(struct child_status *child)

@@ -10,7 +10,7 @@
 
 #include "appliance/base/msg.h"
 
-#define CONTROL_VERSION 3u /* raised with every change of this file, worker.h or provision.h */
+#define CONTROL_VERSION 4u /* raised with every change of this file, worker.h or provision.h */
 
 enum control_frame {
 	CONTROL_HELLO = 1, /* u32 version */
@@ -31,8 +31,8 @@ enum control_login_flag {
 };
 
 enum relay_frame {
-	RELAY_LISTENER =
-	    1, /* text "ADDRESS:PORT" (SMTP) or "api ADDRESS:PORT", with the descriptor of a listening socket; before the CONFIGURE that names it */
+	RELAY_LISTENER = 1, /* text "ADDRESS:PORT" (SMTP) or "api ADDRESS:PORT", with the descriptor of a listening socket; before
+			       the CONFIGURE that names it */
 	RELAY_CONFIGURE = 2, /* u8 check only, bytes snapshot (provisioning/store/snapshot.h); answered with CONFIGURED */
 	RELAY_CONFIGURED = 3, /* u64 revision, u8 ok, text why not */
 	RELAY_WORKER = 4, /* u32 number, u32 threads, with the descriptor of a sign.h connection */
@@ -53,6 +53,8 @@ struct child_status {
 	uint32_t restarts;
 	char *last_error;
 	char *health; /* a worker: its last canary signature; the relay: how long its event loop was held up; "" unknown */
+	uint32_t threads; /* of a running worker, that sign; else 0 */
+	uint32_t rate_tenths; /* of a signature a second, in the last seconds */
 };
 
 struct supervisor_status {

@@ -52,6 +52,10 @@ static void fill_worker(const struct worker *worker, struct child_status *status
 	status->restarts = worker->restarts;
 	status->last_error = mem_string(worker->last_error);
 	status->health = health_text(worker);
+	if (worker->state == WORKER_READY) {
+		status->threads = worker->threads;
+		status->rate_tenths = worker->rate_tenths;
+	}
 }
 
 static char *signing_text(const struct supervisor *supervisor)

@@ -93,6 +93,8 @@ static void became_ready(struct worker *worker, const struct worker_ready *ready
 	worker->state = WORKER_READY;
 	worker->ready_at_ms = clock_monotonic_ms();
 	worker->threads = ready->threads;
+	worker->signatures_at_ms = 0;
+	worker->rate_tenths = 0;
 	child_kill_after(worker->child, -1);
 	watch_begin(&worker->watch, worker->child);
 	worker_connect(worker);
@@ -158,10 +160,17 @@ static void on_health(struct worker *worker, struct msg *msg)
 
 static void on_pong(struct worker *worker, struct msg *msg)
 {
-	uint64_t number = msg_get_u64(msg);
+	uint64_t number = msg_get_u64(msg), signatures = msg_get_u64(msg);
+	int64_t now = clock_monotonic_ms(), since = now - worker->signatures_at_ms;
 
-	if (msg_end(msg, "worker answer", NULL))
-		watch_answered(&worker->watch, number);
+	if (!msg_end(msg, "worker answer", NULL))
+		return;
+	watch_answered(&worker->watch, number);
+	worker->rate_tenths = 0;
+	if (worker->signatures_at_ms != 0 && since > 0 && signatures > worker->signatures)
+		worker->rate_tenths = (uint32_t)((signatures - worker->signatures) * 10000 / (uint64_t)since);
+	worker->signatures = signatures;
+	worker->signatures_at_ms = now;
 }
 
 static void on_message(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)

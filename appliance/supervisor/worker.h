@@ -37,6 +37,9 @@ struct worker {
 	unsigned same_ends; /* in a row, with the same last_error: not each is logged */
 	struct worker_health health; /* its last canary; text NULL: none yet */
 	int64_t health_at_ms;
+	uint64_t signatures; /* that it had made at the last answer to a ping */
+	int64_t signatures_at_ms; /* 0: none came */
+	uint32_t rate_tenths; /* of a signature a second, between the last two */
 	char last_error[ERR_TEXT_MAX]; /* how it last ended; kept while it runs again */
 };
 

@@ -23,7 +23,7 @@ enum worker_frame {
 	WORKER_FRAME_READY = 5, /* struct worker_ready */
 	WORKER_FRAME_FAILED = 6, /* struct worker_failed; the worker exits right after */
 	WORKER_FRAME_PING = 7, /* u64 number, to a worker that is ready; answered with PONG by its event loop */
-	WORKER_FRAME_PONG = 8, /* u64 number */
+	WORKER_FRAME_PONG = 8, /* the same number, u64 signatures since the start */
 	WORKER_FRAME_HEALTH = 9, /* struct worker_health: after each canary signature */
 	WORKER_FRAME_LOGGED_IN = 10 /* empty, from role provision: its login is past, if it needed one */
 };

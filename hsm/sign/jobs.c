@@ -44,6 +44,7 @@ struct jobs {
 	atomic_bool stopping;
 	jobs_idle *idle;
 	void *idle_arg;
+	uint64_t signatures;
 	unsigned faults; /* in a row */
 	int64_t last_good_ms;
 	int64_t last_signed_ms;
@@ -315,6 +316,12 @@ int64_t jobs_unsigned_ms(const struct jobs *jobs)
 void jobs_note_signature(struct jobs *jobs)
 {
 	jobs->last_signed_ms = clock_monotonic_ms();
+	jobs->signatures++;
+}
+
+uint64_t jobs_signatures(const struct jobs *jobs)
+{
+	return jobs->signatures;
 }
 
 void jobs_fail(struct jobs *jobs, const char *text)

@@ -32,6 +32,7 @@ void jobs_judge(struct jobs *jobs, bool good, enum token_fault fault, const stru
 
 int64_t jobs_unsigned_ms(const struct jobs *jobs); /* since a signature was last made; 0 while a request is open */
 void jobs_note_signature(struct jobs *jobs); /* one that no request asked for */
+uint64_t jobs_signatures(const struct jobs *jobs); /* since the start */
 void jobs_fail(struct jobs *jobs, const char *text); /* the module is lost for this process: `fatal` */
 int64_t jobs_quiet_ms(const struct jobs *jobs); /* since the last operation that worked; 0 while a request is open */
 

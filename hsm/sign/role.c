@@ -107,6 +107,7 @@ static void on_ping(struct worker *worker, struct msg *msg)
 	struct buf out = {0};
 
 	msg_put_u64(&out, msg_get_u64(msg));
+	msg_put_u64(&out, jobs_signatures(worker->jobs));
 	channel_send(worker->control, WORKER_FRAME_PONG, buf_bytes(&out), -1);
 	buf_clear(&out);
 }

@@ -251,6 +251,44 @@ static void put_limit(struct report *report, int64_t value, const char *unlimite
 		report_cell(report, "%lld", (long long)value);
 }
 
+static char *backend_of(struct console *console)
+{
+	struct revision running;
+	char *backend;
+
+	if (!store_revision(console->store, 0, &running, NULL))
+		return mem_string("unknown");
+	backend = mem_string(setting_effective(&running.settings, "hsm backend"));
+	revision_clear(&running);
+	return backend;
+}
+
+/* Those that use the token are the children with a number in their name. */
+static void show_workers(struct console *console, struct report *report, const struct supervisor_status *status)
+{
+	unsigned running = 0, known = 0, threads = 0, tenths = 0;
+	const char *last_error = "";
+	char *backend = backend_of(console);
+
+	for (size_t i = 0; i < status->n_children; i++) {
+		const struct child_status *child = &status->children[i];
+
+		if (strncmp(child->name, "worker", strlen("worker")) != 0)
+			continue;
+		known++;
+		running += child->threads > 0;
+		threads += child->threads;
+		tenths += child->rate_tenths;
+		if (child->last_error[0] != '\0')
+			last_error = child->last_error;
+	}
+	report_cell(report, "%s", backend);
+	report_cell(report, "%u of %u running, %u threads", running, known, threads);
+	report_cell(report, "%u.%u", tenths / 10, tenths % 10);
+	report_cell(report, "%s", last_error[0] != '\0' ? last_error : "none");
+	free(backend);
+}
+
 static void show_token(struct console *console, const struct supervisor_status *status, const struct token_description *token)
 {
 	static const struct report_column columns[] = {
@@ -260,6 +298,10 @@ static void show_token(struct console *console, const struct supervisor_status *
 	    {"State", "state", false},
 	    {"PIN", "pin", false},
 	    {"Signing", "signing", false},
+	    {"Back end", "backend", false},
+	    {"Workers", "workers", false},
+	    {"Signatures/s", "rate", false},
+	    {"Last error", "last_error", false},
 	    {"Model", "model", false},
 	    {"Serial", "serial", false},
 	    {"Firmware", "firmware", false},
@@ -280,6 +322,7 @@ static void show_token(struct console *console, const struct supervisor_status *
 	report_cell(&report, "%s", token_state(token));
 	report_cell(&report, "%s%s%s", status->pin, status->pin_error[0] == '\0' ? "" : ": ", status->pin_error);
 	report_cell(&report, "%s", status->signing);
+	show_workers(console, &report, status);
 	report_cell(&report, "%s%s%s", token->manufacturer, token->manufacturer[0] == '\0' ? "" : " ", token->model);
 	report_cell(&report, "%s", token->serial);
 	report_cell(&report, "%s", token->firmware);

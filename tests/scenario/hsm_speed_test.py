@@ -4,7 +4,7 @@ import json
 import re
 import threading
 
-from inkan import Sandbox, contains, crlf, equal, now, run, send, test, verify
+from inkan import Sandbox, contains, crlf, equal, now, run, send, test, verify, wait_until
 
 SENDER, EC = "alice@example.com", "carol@example.com"
 BOX = Sandbox("--sender", f"{SENDER}:rsa2048", "--sender", f"{EC}:p384")
@@ -37,6 +37,7 @@ def a_benchmark_runs_beside_mail_and_leaves_nothing_behind():
     sender.start()
     try:
         rows = asked("hsm benchmark 5")
+        wait_until(lambda: float(asked("show hsm")[0]["rate"]) > 0, 20, "a rate of signatures")
     finally:
         over.set()
         sender.join()
@@ -47,6 +48,15 @@ def a_benchmark_runs_beside_mail_and_leaves_nothing_behind():
     equal(set(codes), {250}, "replies to mail")
     verify([crlf(message) for message in BOX.maildir(len(codes))[:2]], BOX.env["CA_FILE"])
     equal(keys_on_the_token(), before, "private keys on the token")
+
+
+@test
+def show_hsm_tells_who_signs():
+    shown = asked("show hsm")[0]
+    equal(shown["backend"], "engine")
+    contains(shown["workers"], "2 of 2 running")
+    equal(shown["last_error"], "none")
+    contains(shown["mechanisms"], "CKM_RSA_PKCS_PSS")
 
 
 @test

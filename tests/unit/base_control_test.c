@@ -10,7 +10,9 @@ static void encode_example(struct buf *out)
 	     .state = "waiting 4 s",
 	     .restarts = 3,
 	     .last_error = "killed by signal 9",
-	     .health = "FAILED"},
+	     .health = "FAILED",
+	     .threads = 8,
+	     .rate_tenths = 123},
 	};
 	struct supervisor_status status = {
 	    .pid = 99,
@@ -56,6 +58,8 @@ static void status_is_read_back(void)
 	CHECK_TEXT(status.children[1].last_error, "killed by signal 9");
 	CHECK_TEXT(status.children[0].health, "");
 	CHECK_TEXT(status.children[1].health, "FAILED");
+	CHECK_INT(status.children[1].threads, 8);
+	CHECK_INT(status.children[1].rate_tenths, 123);
 	CHECK_TEXT(status.signing, "suspended: the token is away");
 	supervisor_status_clear(&status);
 	CHECK(status.children == NULL);

@@ -93,6 +93,8 @@ static inline void fake_pong(uint16_t type, uint64_t number, bool with_lag)
 	msg_put_u64(&payload, number);
 	if (with_lag)
 		msg_put_u32(&payload, 3);
+	else
+		msg_put_u64(&payload, 0);
 	fake_send(CHILD_CONTROL_FD, type, &payload);
 }
 
