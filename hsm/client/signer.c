@@ -256,3 +256,8 @@ struct signer_state signer_state(const struct signer *signer)
 	}
 	return state;
 }
+
+bool signer_is_ready(const struct signer *signer)
+{
+	return !signer->locked && !signer->breaker.open && !TAILQ_EMPTY(&signer->workers);
+}

@@ -39,6 +39,7 @@ void signer_set_locked(struct signer *signer, bool locked, const char *why);
  */
 uint64_t signer_request(struct signer *signer, const struct sign_request *request, int64_t deadline_ms, signer_cb *cb, void *arg);
 void signer_cancel(struct signer *signer, uint64_t id); /* no callback follows; an unknown id is ignored */
+bool signer_is_ready(const struct signer *signer); /* not locked, not suspended, and a worker is connected */
 
 /*
  * The circuit breaker. When nothing was signed for SIGNER_DEAD_MS although somebody asked, and no worker is connected or

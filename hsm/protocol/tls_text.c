@@ -43,3 +43,10 @@ bool tls_text_is_server_signature(struct bytes text)
 {
 	return is_13(text) || is_12(text);
 }
+
+void tls_text_example(uint8_t text[static TLS_TEXT_EXAMPLE_BYTES], const uint8_t hash[static 32])
+{
+	memset(text, ' ', BLANKS);
+	memcpy(text + BLANKS, label, sizeof label);
+	memcpy(text + TLS_TEXT_13_HASH_AT, hash, 32);
+}

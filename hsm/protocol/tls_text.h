@@ -16,4 +16,8 @@
 
 bool tls_text_is_server_signature(struct bytes text);
 
+/* A text as TLS 1.3 has it, of a handshake that never was: to try a key. */
+#define TLS_TEXT_EXAMPLE_BYTES (TLS_TEXT_13_HASH_AT + 32)
+void tls_text_example(uint8_t text[static TLS_TEXT_EXAMPLE_BYTES], const uint8_t hash[static 32]);
+
 #endif

@@ -2,7 +2,6 @@
 
 #include <openssl/err.h>
 #include <openssl/rsa.h>
-#include <string.h>
 
 #include "hsm/protocol/tls_text.h"
 
@@ -23,8 +22,7 @@ static bool verifies(EVP_PKEY *key, const struct sign_request *request, struct b
 {
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *padding;
-	bool good = context != NULL &&
-		    EVP_DigestVerifyInit(context, &padding, digest_of(request->algorithm), NULL, key) == 1 &&
+	bool good = context != NULL && EVP_DigestVerifyInit(context, &padding, digest_of(request->algorithm), NULL, key) == 1 &&
 		    set_padding(padding, key, request->pss) &&
 		    EVP_DigestVerify(context, signature.data, signature.len, request->tls_text, request->tls_len) == 1;
 
@@ -59,10 +57,6 @@ bool handshake_sign(struct token_key *key, EVP_PKEY *public_key, const struct si
 
 void handshake_example(struct sign_request *request, const uint8_t random[static 32])
 {
-	static const char label[] = "TLS 1.3, server CertificateVerify";
-
-	*request = (struct sign_request){.algorithm = SIGN_SHA256, .tls_len = TLS_TEXT_13_HASH_AT + 32};
-	memset(request->tls_text, ' ', TLS_TEXT_13_HASH_AT - sizeof label);
-	memcpy(request->tls_text + TLS_TEXT_13_HASH_AT - sizeof label, label, sizeof label);
-	memcpy(request->tls_text + TLS_TEXT_13_HASH_AT, random, 32);
+	*request = (struct sign_request){.algorithm = SIGN_SHA256, .tls_len = TLS_TEXT_EXAMPLE_BYTES};
+	tls_text_example(request->tls_text, random);
 }

@@ -1,0 +1,82 @@
+/*
+ * TLS for the servers of the relay (SMTP: STARTTLS and implicit; HTTPS), with the private keys on the token: the signature of
+ * a handshake goes to an HSM worker (hsm/client/signer.h) while the loop serves others. TLS 1.2 and 1.3, ECDHE with AEAD
+ * ciphers alone, no renegotiation, no early data, no client certificates. Sessions are resumed by tickets, whose keys live in
+ * the relay's locked memory, change every TLS_TICKET_MS and open the tickets of the period before as well.
+ *
+ * What a server gets is an ordinary bufferevent over its socket, made by tls_server_new (or by tls_server_over, for STARTTLS):
+ * write to it and read from it at once, the handshake runs below. Its end is BEV_EVENT_EOF (tls_stream_ended_well tells
+ * close_notify from a cut) or BEV_EVENT_ERROR: the handshake failed, or the peer sent no TLS. "Output empty" means handed to the
+ * kernel. Its callbacks are deferred. bufferevent_free says close_notify and closes the socket.
+ *
+ * evhttp: evhttp_set_bevcb with a callback that returns tls_server_new(context, -1, NULL): evhttp sets the descriptor. The fd is
+ * that of bufferevent_getfd. Never accept a body that is ended by EOF.
+ *
+ * Loop's thread. The process needs no OpenSSL configuration; everything here lives in the default library context, the
+ * provider of the keys (key.h) in one of its own.
+ */
+#ifndef INKAN_RELAY_TLS_TLS_H
+#define INKAN_RELAY_TLS_TLS_H
+
+#include <event2/bufferevent.h>
+
+#include "hsm/client/signer.h"
+#include "provisioning/store/snapshot.h"
+
+#define TLS_HANDSHAKE_MS 10000 /* from the first octet to the end of the handshake */
+#define TLS_HANDSHAKES_MAX 1024 /* unfinished ones at once: each holds a stack of 32 KiB and one signature of the token */
+#define TLS_HANDSHAKES_PER_CLIENT 256
+#define TLS_TICKET_MS (24 * 3600 * 1000)
+
+struct tls;
+struct tls_context;
+struct tls_stream; /* of one connection */
+
+struct tls *tls_new(struct event_base *base, struct signer *signer, struct err *err);
+void tls_free(struct tls *tls); /* after every bufferevent and context of it; before the signer */
+
+/* May a handshake be signed now? When not (locked, no worker, suspended), STARTTLS is not offered. */
+bool tls_is_ready(const struct tls *tls);
+
+/*
+ * What a listener shows: one certificate of each type of key. Built anew at every commit; connections keep the one they began
+ * with. Chains are copied. ERR_INVALID: a certificate cannot serve. Whether the token does RSASSA-PSS is tried in the
+ * background: where it does not, the context goes on with TLS 1.2 and PKCS #1 v1.5, and the log says so.
+ */
+struct tls_context *tls_context_new(struct tls *tls, const struct certificate *const *certificates, size_t count,
+				    struct err *err);
+struct tls_context *tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context *context); /* NULL is fine */
+
+/*
+ * Over a connected descriptor, which is taken; or over none yet (-1). *stream, unless NULL, is valid until the bufferevent is
+ * freed.
+ */
+struct bufferevent *tls_server_new(struct tls_context *context, evutil_socket_t fd, struct tls_stream **stream);
+
+/* Over a socket's bufferevent (BEV_OPT_CLOSE_ON_FREE), which is taken: its input must be empty, its output goes first. */
+struct bufferevent *tls_server_over(struct tls_context *context, struct bufferevent *socket, struct tls_stream **stream);
+
+bool tls_stream_is_open(const struct tls_stream *stream); /* the handshake is done */
+bool tls_stream_ended_well(const struct tls_stream *stream); /* the peer has said close_notify */
+const char *tls_stream_version(const struct tls_stream *stream); /* "TLSv1.3" */
+const char *tls_stream_cipher(const struct tls_stream *stream);
+
+/* close_notify now, when the output is empty; nothing may be written after it. Freeing the bufferevent does it, too. */
+void tls_stream_say_goodbye(struct tls_stream *stream);
+
+struct tls_state {
+	unsigned handshakes; /* unfinished */
+	unsigned waiting; /* of them, for a signature */
+	unsigned connections; /* all, with the unfinished ones */
+	uint64_t done_total; /* handshakes, resumed ones included */
+	uint64_t resumed_total;
+	uint64_t failed_total; /* by the peer's fault or ours */
+	uint64_t late_total; /* of them: not done after TLS_HANDSHAKE_MS */
+	uint64_t unsigned_total; /* of them: the token gave no signature */
+	uint64_t refused_total; /* too many at once */
+	uint64_t cancelled_total; /* the peer left while its signature was made */
+};
+struct tls_state tls_state(const struct tls *tls);
+
+#endif
