@@ -2,6 +2,7 @@
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,14 @@
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
+#include "appliance/relay/tls/tls.h"
 #include "hsm/protocol/worker.h"
 
 #define PRUNE_SECONDS 600
 #define LOG_RETENTION_MAX_MS (400 * INT64_C(86400000)) /* of the setting `log retention` */
+
+#define MALLOC_KEPT_BYTES (64 << 20)
+#define MALLOC_STEP_BYTES (1 << 20)
 
 struct relay {
 	struct event_base *base;
@@ -33,6 +38,7 @@ struct relay {
 	struct lag *lag;
 	struct signer *signer;
 	struct queue *queue;
+	struct tls *tls;
 	struct smtp_server *smtp;
 	struct api_server *api;
 	struct delivery *delivery;
@@ -433,6 +439,9 @@ static bool open_store(struct relay *relay, const char *state_directory, struct 
 static bool start(struct relay *relay, const char *state_directory, struct err *err)
 {
 	signal(SIGPIPE, SIG_IGN);
+	/* Bursts of buffers must not go back to the kernel and be faulted in again at each. */
+	mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES);
+	mallopt(M_TOP_PAD, MALLOC_STEP_BYTES);
 	if (!confine(state_directory, err))
 		return false;
 	relay->base = event_base_new();
@@ -447,7 +456,11 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	const struct submission_context context = {
 	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool};
 
+	relay->tls = tls_new(relay->base, relay->signer, err);
+	if (relay->tls == NULL)
+		return false;
 	relay->smtp = smtp_server_new(&context);
+	smtp_server_use_tls(relay->smtp, relay->tls);
 	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
 	relay->observe = observe_new(&(struct observe_context){

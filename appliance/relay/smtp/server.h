@@ -7,6 +7,10 @@
  * get `530 5.7.0 Authentication required` at MAIL (required), else `550 5.7.1 Relaying denied` at each RCPT, so that the log
  * says who wanted to send what to whom. AUTH is offered under TLS only, unless `auth-without-tls`.
  *
+ * TLS (tls/tls.h), by `smtp listen ADDRESS tls`: starttls (RFC 3207) or implicit. STARTTLS is announced while handshakes can be
+ * signed, else answered `454 4.7.0`. What was said before it is forgotten; commands that came behind it in the clear end the
+ * session with 421, since somebody else may have put them there.
+ *
  * Line ends: only CRLF ends a line, only CRLF.CRLF ends DATA. A bare CR or LF in a command is `500 5.5.2`; in a message it
  * is `554 5.6.0` at the message's true end (smtp_body.h), and none of it is stored. A message whose last line has no CRLF
  * (possible with BDAT) gets one.
@@ -17,8 +21,12 @@
 #include "appliance/relay/signing/submission.h"
 
 struct smtp_server;
+struct tls; /* tls/tls.h */
 
 struct smtp_server *smtp_server_new(const struct submission_context *context);
+
+/* For listeners with TLS; before the first configuration, or those are refused. Outlives the server. */
+void smtp_server_use_tls(struct smtp_server *server, struct tls *tls);
 
 /*
  * A bound socket for the configured address; takes the descriptor. It is served once a configuration names the address and

@@ -48,6 +48,8 @@ void smtp_proceed_ehlo(struct smtp_session *session, const struct smtp_request *
 		   "250-%s\r\n250-PIPELINING\r\n250-SIZE %" PRIu64 "\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
 		   "250-DSN\r\n250-LIMITS MAILMAX=%" PRIu32 " RCPTMAX=%" PRIu32 "\r\n",
 		   session->service->config->host_name, limits->message_bytes, limits->messages_per_session, limits->recipients);
+	if (smtp_starttls_offered(session))
+		buf_put_text(&session->replies, "250-STARTTLS\r\n");
 	if (smtp_auth_offered(session))
 		buf_put_text(&session->replies, "250-AUTH PLAIN LOGIN\r\n");
 	buf_put_text(&session->replies, "250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n");

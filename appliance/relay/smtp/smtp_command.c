@@ -25,6 +25,7 @@ static const struct command {
     [SMTP_EXPN] = {smtp_check_expn, NULL},
     [SMTP_HELP] = {NULL, smtp_proceed_help},
     [SMTP_AUTH] = {smtp_check_auth, smtp_proceed_auth},
+    [SMTP_STARTTLS] = {smtp_check_starttls, smtp_proceed_starttls},
     [SMTP_HTTP] = {smtp_check_http, NULL},
 };
 
@@ -45,6 +46,10 @@ static const enum smtp_reply out_of_order[SMTP_VERBS][SMTP_STATES] = {
 		   [SMTP_STATE_MAIL] = SMTP_REPLY_AUTH_IN_TRANSACTION,
 		   [SMTP_STATE_RCPT] = SMTP_REPLY_AUTH_IN_TRANSACTION,
 		   [SMTP_STATE_CHUNKED] = SMTP_REPLY_AUTH_IN_TRANSACTION},
+    [SMTP_STARTTLS] = {[SMTP_STATE_GREETED] = SMTP_REPLY_HELLO_FIRST,
+		       [SMTP_STATE_MAIL] = SMTP_REPLY_STARTTLS_IN_TRANSACTION,
+		       [SMTP_STATE_RCPT] = SMTP_REPLY_STARTTLS_IN_TRANSACTION,
+		       [SMTP_STATE_CHUNKED] = SMTP_REPLY_STARTTLS_IN_TRANSACTION},
 };
 
 static void run_command(struct smtp_session *session, struct bytes line)

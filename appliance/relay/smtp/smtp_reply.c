@@ -15,6 +15,7 @@ static const struct smtp_reply_row rows[SMTP_REPLIES] = {
     [SMTP_REPLY_SEND_USER] = {334, "", "VXNlcm5hbWU6"},
     [SMTP_REPLY_SEND_PASSWORD] = {334, "", "UGFzc3dvcmQ6"},
     [SMTP_REPLY_SEND_CREDENTIALS] = {334, "", ""},
+    [SMTP_REPLY_STARTTLS] = {220, "2.0.0", "Ready to start TLS"},
 
     [SMTP_REPLY_SESSIONS] = {421, "4.7.0", "Too many sessions; try again later"},
     [SMTP_REPLY_SESSIONS_OF_CLIENT] = {421, "4.7.0", "Too many sessions from your address; try again later"},
@@ -25,6 +26,7 @@ static const struct smtp_reply_row rows[SMTP_REPLIES] = {
     [SMTP_REPLY_STOPPING] = {421, "4.3.2", "Service is stopping; try again later"},
     [SMTP_REPLY_HTTP] = {521, "5.5.1", "This is a mail server"},
     [SMTP_REPLY_BDAT_SYNTAX] = {521, "5.5.4", "Syntax: BDAT octets [LAST]"},
+    [SMTP_REPLY_STARTTLS_NOT_LAST] = {421, "4.7.0", "Commands came behind STARTTLS without being encrypted"},
 
     [SMTP_REPLY_RATE] = {450, "4.7.1", "Too many messages from your address; try again later"},
     [SMTP_REPLY_STORE_FAILED] = {451, "4.3.0", "The message store is not available; try again later"},
@@ -67,6 +69,11 @@ static const struct smtp_reply_row rows[SMTP_REPLIES] = {
     [SMTP_REPLY_RECIPIENT_NO_DOMAIN] = {553, "5.1.3", "Recipient address without a domain"},
     [SMTP_REPLY_RECIPIENT_TOO_LONG] = {553, "5.1.3", "Recipient address too long"},
     [SMTP_REPLY_RECIPIENT_UTF8] = {553, "5.6.7", "Recipient address is not ASCII: give SMTPUTF8 with MAIL"},
+
+    [SMTP_REPLY_NO_STARTTLS] = {502, "5.5.1", "STARTTLS is not available"},
+    [SMTP_REPLY_STARTTLS_NOT_NOW] = {454, "4.7.0", "TLS is not available now; try again later"},
+    [SMTP_REPLY_STARTTLS_TWICE] = {503, "5.5.1", "The connection is encrypted already"},
+    [SMTP_REPLY_STARTTLS_IN_TRANSACTION] = {503, "5.5.1", "STARTTLS is not allowed during a transaction"},
 
     [SMTP_REPLY_NO_AUTH] = {502, "5.5.1", "AUTH is not available"},
     [SMTP_REPLY_AUTH_NEEDS_TLS] = {538, "5.7.11", "AUTH needs an encrypted connection"},

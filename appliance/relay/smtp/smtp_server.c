@@ -20,6 +20,11 @@ struct smtp_server *smtp_server_new(const struct submission_context *context)
 	return server;
 }
 
+void smtp_server_use_tls(struct smtp_server *server, struct tls *tls)
+{
+	server->tls = tls;
+}
+
 /* ---- Services ---- */
 
 static struct smtp_service *find_service(const struct smtp_server *server, const char *name)
@@ -138,7 +143,7 @@ static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct 
 	server->state.sessions++;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0)
 		log_debug("smtp.no-nodelay", LOG_NUMBER("fd", fd));
-	smtp_session_new(server, listener->service, fd, &address);
+	smtp_session_new(listener, fd, &address);
 }
 
 static void on_accept_failed(struct evconnlistener *socket, void *arg)
@@ -195,6 +200,8 @@ static void listener_close(struct smtp_server *server, struct smtp_listener *lis
 	*at = listener->next;
 	evconnlistener_free(listener->listener);
 	event_free(listener->retry);
+	tls_context_unref(listener->context);
+	tls_context_unref(listener->next_context);
 	free(listener->address);
 	free(listener);
 }
@@ -203,10 +210,14 @@ void smtp_server_add_socket(struct smtp_server *server, const char *address, int
 {
 	struct smtp_listener *listener = find_listener(server, address);
 	struct smtp_service *service = listener == NULL ? NULL : listener->service;
+	struct tls_context *context = listener == NULL || listener->context == NULL ? NULL : tls_context_ref(listener->context);
+	enum config_listen_tls tls = listener == NULL ? CONFIG_LISTEN_PLAIN : listener->tls;
 
 	if (listener != NULL)
 		listener_close(server, listener);
 	listener = mem_new(sizeof *listener);
+	listener->context = context;
+	listener->tls = tls;
 	listener->server = server;
 	listener->address = mem_string(address);
 	listener->service = service;
@@ -238,12 +249,56 @@ static bool check_listens(const struct smtp_server *server, const struct config 
 	return true;
 }
 
+static void forget_contexts(struct smtp_server *server)
+{
+	for (struct smtp_listener *listener = server->listeners; listener != NULL; listener = listener->next) {
+		tls_context_unref(listener->next_context);
+		listener->next_context = NULL;
+	}
+}
+
+/* The TLS of a listener, NULL for none. */
+static bool make_context(const struct smtp_server *server, const struct config_listen *listen, struct tls_context **context,
+			 struct err *err)
+{
+	*context = NULL;
+	if (listen->tls == CONFIG_LISTEN_PLAIN)
+		return true;
+	if (server->tls == NULL)
+		return err_set(err, ERR_UNAVAILABLE, "%s: there is no TLS", listen->address);
+	*context = tls_context_new(server->tls, listen->certificates, listen->n_certificates, err);
+	return *context != NULL || err_prefix(err, "smtp listen %s", listen->address);
+}
+
+/* Whatever can refuse, before anything changes. With `keep` the contexts are left with the listeners. */
+static bool make_contexts(struct smtp_server *server, const struct config *config, bool keep, struct err *err)
+{
+	for (size_t s = 0; s < config->n_servers; s++) {
+		for (size_t l = 0; l < config->servers[s].n_listens; l++) {
+			const struct config_listen *listen = &config->servers[s].listens[l];
+			struct tls_context *context;
+
+			if (!make_context(server, listen, &context, err))
+				return err_prefix(err, "server %s", config->servers[s].name);
+			if (keep)
+				find_listener(server, listen->address)->next_context = context;
+			else
+				tls_context_unref(context);
+		}
+	}
+	return true;
+}
+
 static void attach_listeners(struct smtp_server *server, const struct config_server *settings)
 {
 	for (size_t i = 0; i < settings->n_listens; i++) {
 		struct smtp_listener *listener = find_listener(server, settings->listens[i].address);
 
 		listener->service = find_service(server, settings->name);
+		listener->tls = settings->listens[i].tls;
+		tls_context_unref(listener->context);
+		listener->context = listener->next_context;
+		listener->next_context = NULL;
 		if (!server->stopping)
 			evconnlistener_enable(listener->listener);
 	}
@@ -261,9 +316,13 @@ static void close_unnamed_listeners(struct smtp_server *server)
 bool smtp_server_configure(struct smtp_server *server, struct config *config, bool check_only, struct err *err)
 {
 	if (check_only)
-		return true;
+		return make_contexts(server, config, false, err);
 	if (!check_listens(server, config, err))
 		return false;
+	if (!make_contexts(server, config, true, err)) {
+		forget_contexts(server);
+		return false;
+	}
 	for (struct smtp_service *service = server->services; service != NULL; service = service->next)
 		service->configured = false;
 	for (struct smtp_listener *listener = server->listeners; listener != NULL; listener = listener->next)

@@ -6,6 +6,7 @@
 
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/smtp/smtp_clients.h"
+#include "appliance/relay/tls/tls.h"
 
 struct smtp_session;
 
@@ -27,10 +28,14 @@ struct smtp_listener {
 	struct evconnlistener *listener;
 	struct event *retry; /* enables it again after accept(2) failed */
 	struct smtp_service *service; /* NULL: no configuration named it yet */
+	enum config_listen_tls tls;
+	struct tls_context *context; /* NULL: no TLS; of the current configuration */
+	struct tls_context *next_context; /* while a configuration is being taken */
 };
 
 struct smtp_server {
 	struct submission_context context;
+	struct tls *tls; /* NULL: there is none */
 	struct smtp_listener *listeners;
 	struct smtp_service *services;
 	struct smtp_session *sessions;

@@ -16,7 +16,8 @@
 
 static const unsigned edges[SMTP_STATES] = {
     [SMTP_STATE_GREETED] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_CLOSING),
-    [SMTP_STATE_READY] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_MAIL) | TO(SMTP_STATE_AUTH) | TO(SMTP_STATE_CLOSING),
+    [SMTP_STATE_READY] =
+	TO(SMTP_STATE_READY) | TO(SMTP_STATE_MAIL) | TO(SMTP_STATE_AUTH) | TO(SMTP_STATE_STARTTLS) | TO(SMTP_STATE_CLOSING),
     [SMTP_STATE_MAIL] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_RCPT) | TO(SMTP_STATE_CLOSING),
     [SMTP_STATE_RCPT] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_DATA) | TO(SMTP_STATE_CHUNK) | TO(SMTP_STATE_CLOSING),
     [SMTP_STATE_DATA] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_FINISHING) | TO(SMTP_STATE_CLOSING),
@@ -25,6 +26,7 @@ static const unsigned edges[SMTP_STATES] = {
     [SMTP_STATE_FINISHING] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_CLOSING),
     [SMTP_STATE_AUTH] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_AUTH_CHECK) | TO(SMTP_STATE_CLOSING),
     [SMTP_STATE_AUTH_CHECK] = TO(SMTP_STATE_READY) | TO(SMTP_STATE_CLOSING),
+    [SMTP_STATE_STARTTLS] = TO(SMTP_STATE_GREETED) | TO(SMTP_STATE_CLOSING),
 };
 
 void smtp_session_set_state(struct smtp_session *session, enum smtp_state state)
@@ -236,6 +238,10 @@ static bool step(struct smtp_session *session)
 	    piece.iov_len == 0)
 		return false;
 	evbuffer_drain(input, use(session, bytes_of(piece.iov_base, piece.iov_len)));
+	if (session->state == SMTP_STATE_STARTTLS) {
+		smtp_starttls_begin(session);
+		return false;
+	}
 	return true;
 }
 
@@ -264,6 +270,8 @@ static bool closing_is_over(struct smtp_session *session)
 		return false;
 	if (!session->linger || session->eof)
 		return true;
+	if (!session->shut && session->tls != NULL)
+		tls_stream_say_goodbye(session->tls);
 	if (!session->shut)
 		shutdown(bufferevent_getfd(session->stream), SHUT_WR); /* a close with unread input would destroy the reply */
 	session->shut = true;
@@ -352,13 +360,32 @@ static void name_client(struct smtp_session *session)
 		inet_ntop(AF_INET6, &session->address, session->client, sizeof session->client);
 }
 
-void smtp_session_new(struct smtp_server *server, struct smtp_service *service, int fd, const struct in6_addr *address)
+static void use_stream(struct smtp_session *session)
+{
+	bufferevent_setcb(session->stream, on_read, on_read, on_event, session);
+	bufferevent_setwatermark(session->stream, EV_READ, 0, SMTP_INPUT_MAX_BYTES);
+	bufferevent_enable(session->stream, EV_READ);
+}
+
+void smtp_session_encrypt(struct smtp_session *session)
+{
+	flush(session);
+	session->stream = tls_server_over(session->context, session->stream, &session->tls);
+	session->direct = false;
+	session->full = false;
+	session->encrypted = true;
+	use_stream(session);
+}
+
+void smtp_session_new(struct smtp_listener *listener, int fd, const struct in6_addr *address)
 {
 	struct smtp_session *session = mem_new(sizeof *session);
-	const struct config_server *settings = service->server;
+	struct smtp_server *server = listener->server;
+	const struct config_server *settings = listener->service->server;
 
 	session->server = server;
-	session->service = service;
+	session->service = listener->service;
+	session->context = listener->context != NULL ? tls_context_ref(listener->context) : NULL;
 	session->id = ++server->last_session;
 	session->address = *address;
 	session->counted = smtp_server_counted_address(address);
@@ -368,12 +395,12 @@ void smtp_session_new(struct smtp_server *server, struct smtp_service *service, 
 	name_client(session);
 	link_session(session);
 	session->stream = bufferevent_socket_new(server->context.base, fd, BEV_OPT_CLOSE_ON_FREE);
-	bufferevent_setcb(session->stream, on_read, on_read, on_event, session);
-	bufferevent_setwatermark(session->stream, EV_READ, 0, SMTP_INPUT_MAX_BYTES);
-	bufferevent_enable(session->stream, EV_READ);
+	use_stream(session);
+	if (session->context != NULL && listener->tls == CONFIG_LISTEN_IMPLICIT)
+		smtp_session_encrypt(session);
 	session->timer = evtimer_new(server->context.base, on_timer, session);
 	set_timer(session, smaller(settings->limits.idle_ms, settings->limits.session_ms));
-	buf_printf(&session->replies, "220 %s ESMTP Inkan\r\n", service->config->host_name);
+	buf_printf(&session->replies, "220 %s ESMTP Inkan\r\n", session->service->config->host_name);
 	smtp_session_run(session);
 }
 
@@ -395,6 +422,7 @@ void smtp_session_free(struct smtp_session *session)
 	smtp_auth_check_forget(session->check);
 	event_free(session->timer);
 	bufferevent_free(session->stream);
+	tls_context_unref(session->context);
 	smtp_line_clear(&session->line);
 	buf_clear(&session->replies);
 	free(session->hello);

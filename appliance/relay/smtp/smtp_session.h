@@ -39,6 +39,7 @@ enum smtp_state {
 	SMTP_STATE_FINISHING, /* waits for the submission's reply */
 	SMTP_STATE_AUTH, /* the next line is a SASL response */
 	SMTP_STATE_AUTH_CHECK, /* waits for the password check */
+	SMTP_STATE_STARTTLS, /* TLS begins as soon as the command's line is used up */
 	SMTP_STATE_CLOSING, /* the last reply is on its way, input is thrown away */
 	SMTP_STATES
 };
@@ -91,6 +92,8 @@ struct smtp_session {
 	char *hello; /* what the client calls itself, printable; NULL before EHLO */
 	bool extended; /* EHLO, not HELO */
 	bool encrypted; /* TLS */
+	struct tls_context *context; /* of its listener; NULL: no TLS here */
+	struct tls_stream *tls; /* `stream`'s, when encrypted */
 	char *user; /* authenticated as, or NULL */
 	struct smtp_auth auth; /* of SMTP_STATE_AUTH */
 	struct smtp_auth_check *check; /* of SMTP_STATE_AUTH_CHECK */
@@ -103,7 +106,7 @@ struct smtp_session {
 };
 
 /* Takes `fd`, greets. The session belongs to the server's list until it frees itself. */
-void smtp_session_new(struct smtp_server *server, struct smtp_service *service, int fd, const struct in6_addr *address);
+void smtp_session_new(struct smtp_listener *listener, int fd, const struct in6_addr *address);
 void smtp_session_free(struct smtp_session *session); /* for smtp_server_free and smtp_session_run */
 void smtp_session_run(struct smtp_session *session);
 
@@ -175,9 +178,14 @@ typedef enum smtp_reply smtp_check(const struct smtp_session *session, struct sm
 typedef void smtp_proceed(struct smtp_session *session, const struct smtp_request *request);
 
 smtp_check smtp_check_hello, smtp_check_mail, smtp_check_rcpt, smtp_check_bdat, smtp_check_auth, smtp_check_no_argument,
-    smtp_check_expn, smtp_check_http, smtp_check_unknown;
+    smtp_check_expn, smtp_check_starttls, smtp_check_http, smtp_check_unknown;
 smtp_proceed smtp_proceed_helo, smtp_proceed_ehlo, smtp_proceed_mail, smtp_proceed_rcpt, smtp_proceed_data, smtp_proceed_bdat,
-    smtp_proceed_auth, smtp_proceed_rset, smtp_proceed_noop, smtp_proceed_quit, smtp_proceed_vrfy, smtp_proceed_help;
+    smtp_proceed_auth, smtp_proceed_starttls, smtp_proceed_rset, smtp_proceed_noop, smtp_proceed_quit, smtp_proceed_vrfy,
+    smtp_proceed_help;
+
+bool smtp_starttls_offered(const struct smtp_session *session); /* in EHLO */
+void smtp_starttls_begin(struct smtp_session *session); /* of SMTP_STATE_STARTTLS: the line is used up */
+void smtp_session_encrypt(struct smtp_session *session); /* from here on, all that is written and read */
 
 bool smtp_auth_offered(const struct smtp_session *session); /* in EHLO */
 void smtp_auth_response(struct smtp_session *session, struct bytes line); /* a line in SMTP_STATE_AUTH */

@@ -7,10 +7,10 @@ static const struct {
 	const char *name;
 	enum smtp_verb verb;
 } verbs[] = {
-    {"HELO", SMTP_HELO}, {"EHLO", SMTP_EHLO}, {"MAIL", SMTP_MAIL},    {"RCPT", SMTP_RCPT},    {"DATA", SMTP_DATA},
-    {"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET}, {"NOOP", SMTP_NOOP},    {"QUIT", SMTP_QUIT},    {"VRFY", SMTP_VRFY},
-    {"EXPN", SMTP_EXPN}, {"HELP", SMTP_HELP}, {"AUTH", SMTP_AUTH},    {"GET", SMTP_HTTP},     {"POST", SMTP_HTTP},
-    {"PUT", SMTP_HTTP},	 {"HEAD", SMTP_HTTP}, {"OPTIONS", SMTP_HTTP}, {"CONNECT", SMTP_HTTP},
+    {"HELO", SMTP_HELO}, {"EHLO", SMTP_EHLO}, {"MAIL", SMTP_MAIL}, {"RCPT", SMTP_RCPT},		{"DATA", SMTP_DATA},
+    {"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET}, {"NOOP", SMTP_NOOP}, {"QUIT", SMTP_QUIT},		{"VRFY", SMTP_VRFY},
+    {"EXPN", SMTP_EXPN}, {"HELP", SMTP_HELP}, {"AUTH", SMTP_AUTH}, {"STARTTLS", SMTP_STARTTLS}, {"GET", SMTP_HTTP},
+    {"POST", SMTP_HTTP}, {"PUT", SMTP_HTTP},  {"HEAD", SMTP_HTTP}, {"OPTIONS", SMTP_HTTP},	{"CONNECT", SMTP_HTTP},
 };
 
 /* The octets before the next space go to *word, what follows the spaces stays. False when nothing is left. */

@@ -19,6 +19,7 @@ enum smtp_verb {
 	SMTP_EXPN,
 	SMTP_HELP,
 	SMTP_AUTH,
+	SMTP_STARTTLS,
 	SMTP_HTTP, /* a browser that was talked into sending here */
 	SMTP_VERBS
 };
