@@ -166,7 +166,8 @@ static const struct dialogue order_dialogues[] = {
 	 BEGIN "C: RCPT <a@b>\nS: 501 5.5.4 Syntax: RCPT TO:<address>\nC: RCPT TO:<>\nS: 553 5.1.3 Bad recipient address syntax\n"
 	       "C: RCPT TO:<a@b> SIZE=1\nS: 555 5.5.4 Unsupported parameter\n"},
     {.name = "unknown commands",
-     .text = "C: STARTTLS\nS: 500 5.5.1 Unknown command\nC: XCLIENT ADDR=127.0.0.1\nS: 500 5.5.1 Unknown command\nC: \n"
+     .text = "C: STARTTLS\nS: 503 5.5.1 Send EHLO first\nH:\n"
+	     "C: STARTTLS\nS: 502 5.5.1 STARTTLS is not available\nC: XCLIENT ADDR=127.0.0.1\nS: 500 5.5.1 Unknown command\nC: \n"
 	     "S: 500 5.5.1 Unknown command\n"},
     {.name = "a browser",
      .text =

@@ -25,7 +25,7 @@ static void knows_verbs_in_any_case(void)
 	    {"QUITE", SMTP_UNKNOWN, ""},
 	    {"QUI", SMTP_UNKNOWN, ""},
 	    {"MAIL\tFROM:<a@b>", SMTP_UNKNOWN, ""},
-	    {"STARTTLS", SMTP_UNKNOWN, ""},
+	    {"STARTTLS", SMTP_STARTTLS, ""},
 	    {"XCLIENT ADDR=1.2.3.4", SMTP_UNKNOWN, "ADDR=1.2.3.4"},
 	};
 
