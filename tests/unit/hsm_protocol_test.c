@@ -35,6 +35,25 @@ static bool decode_request(struct msg *msg, struct buf *again, struct err *err)
 	return true;
 }
 
+static void encode_tls(struct buf *out)
+{
+	struct sign_request request = {
+	    .id = 8, .certificate = 3, .algorithm = SIGN_SHA512, .pss = true, .budget_ms = 10000, .tls_len = 165};
+
+	memset(request.tls_text, 0x5a, request.tls_len);
+	sign_tls_encode(out, &request);
+}
+
+static bool decode_tls(struct msg *msg, struct buf *again, struct err *err)
+{
+	struct sign_request request;
+
+	if (!sign_tls_decode(msg, &request, err))
+		return false;
+	sign_tls_encode(again, &request);
+	return true;
+}
+
 static void encode_result(struct buf *out)
 {
 	sign_result_encode(out, &(struct sign_result){.id = 9, .cms = bytes_text("DER octets")});
@@ -187,10 +206,15 @@ static bool decode_failed(struct msg *msg, struct buf *again, struct err *err)
 }
 
 static const struct sample samples[] = {
-    {"request", encode_request, decode_request}, {"result", encode_result, decode_result},
-    {"failure", encode_failure, decode_failure}, {"certificates", encode_certificates, decode_certificates},
-    {"start", encode_start, decode_start},	 {"ready", encode_ready, decode_ready},
-    {"failed", encode_failed, decode_failed},	 {"health", encode_health, decode_health},
+    {"request", encode_request, decode_request},
+    {"result", encode_result, decode_result},
+    {"failure", encode_failure, decode_failure},
+    {"certificates", encode_certificates, decode_certificates},
+    {"start", encode_start, decode_start},
+    {"ready", encode_ready, decode_ready},
+    {"failed", encode_failed, decode_failed},
+    {"health", encode_health, decode_health},
+    {"TLS request", encode_tls, decode_tls},
 };
 
 #define N_SAMPLES (sizeof samples / sizeof samples[0])
