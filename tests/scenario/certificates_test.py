@@ -16,7 +16,7 @@ from faulty_token import FaultyToken
 from inkan import Sandbox, contains, equal, is_signed, run, send, test, wait_until
 
 SENDER = "alice@example.com"
-BOX = Sandbox("--sender", f"{SENDER}:rsa2048")
+BOX = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
 DIRECTORY = tempfile.TemporaryDirectory()
 os.chmod(DIRECTORY.name, 0o755)
 PASSWORD = "secret"
@@ -246,7 +246,7 @@ def a_certificate_comes_in_every_wrapping():
 
 @test
 def the_current_certificate_signs_while_the_next_one_is_staged():
-    box = Sandbox("--sender", f"{SENDER}:rsa2048")
+    box = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
     message = f"From: {SENDER}\r\nTo: bob@example.net\r\nSubject: x\r\n\r\nhello\r\n".encode()
 
     def serial():
@@ -356,7 +356,7 @@ def nothing_is_left(box, keys, where):
 
 @test
 def an_import_that_is_killed_leaves_no_key():
-    box = Sandbox("--sender", f"{SENDER}:rsa2048")
+    box = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
     file, keys, token = pkcs12("killed", "killed@example.com"), private_keys(box), Token(box)
     for victim in ("console", "provision"):
         for text in (b"Password, MAC and certificate are in order", b"The key signed a nonce on the token"):
@@ -480,7 +480,7 @@ def the_key_is_never_in_the_console_nor_in_inkand_nor_in_the_relay():
 
 @test
 def what_a_killed_console_left_is_swept_and_audited():
-    box = Sandbox("--sender", f"{SENDER}:rsa2048")
+    box = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
     keys = private_keys(box)
     # As a console leaves it that dies between the answer of the HSM program and its own row: a key, a pending row, no more.
     said = box.console("certificate request orphan@example.com key p256")
@@ -498,7 +498,7 @@ def what_a_killed_console_left_is_swept_and_audited():
 
 @test
 def a_key_that_a_certificate_names_is_never_swept():
-    box = Sandbox("--sender", f"{SENDER}:rsa2048")
+    box = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
     keys = private_keys(box)
     tool("sqlite3", os.path.join(box.box, "inkan.db"),
          "INSERT INTO pending_key SELECT key_id, 'certificate import x', 'admin', 'tty', 1000 FROM certificate;")
@@ -509,7 +509,7 @@ def a_key_that_a_certificate_names_is_never_swept():
 
 @test
 def nothing_is_swept_while_another_console_makes_a_key():
-    box = Sandbox("--sender", f"{SENDER}:rsa2048")
+    box = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048")
     file = pkcs12("slow", "slow@example.com", "-iter", "3000000")
     running = import_command(box, "slow@example.com", file)
     wait_until(lambda: pending(box) == 1, 20, "the import has begun")
