@@ -199,6 +199,13 @@ static void stop_daemons(void)
 
 static struct matrix_token *under_test;
 
+static void forget(struct matrix_key *key)
+{
+	X509_free(key->certificate);
+	buf_clear(&key->leaf);
+	buf_clear(&key->issuer);
+}
+
 static void every_cell_is_as_the_table_says(void)
 {
 	struct matrix_key rsa = {.type = ""}, ec = {.type = ""};
@@ -207,6 +214,8 @@ static void every_cell_is_as_the_table_says(void)
 	matrix_sign(under_test, &rsa, &ec);
 	matrix_delete(under_test, &rsa);
 	check_that_each_row_was_tried();
+	forget(&rsa);
+	forget(&ec);
 }
 
 static void its_peculiarity_is_dealt_with(void)

@@ -115,6 +115,7 @@ static void remember(struct matrix_key *key, const char *type, struct bytes id, 
 {
 	key->type = type;
 	memcpy(key->id, id.data, sizeof key->id);
+	X509_free(key->certificate);
 	key->certificate = certificate;
 	buf_clear(&key->leaf);
 	buf_clear(&key->issuer);
