@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Delivery to next hops as they are in the world: TLS, AUTH with a sealed password, mail exchangers."""
+import contextlib
 import email
 import os
 import pathlib
@@ -8,6 +9,7 @@ import tempfile
 import time
 
 from inkan import Sandbox, Smtp, contains, crlf, equal, now, run, send, stuffed, test, verify, wait_until
+from faulty_token import FaultyToken
 from next_hop import Certificates, Dns, Hop
 
 SENDER = "alice@example.com"
@@ -109,17 +111,21 @@ def try_accept(box):
 
 
 @test
-def a_password_that_was_opened_stays_with_inkand():
-    hop = Hop(login=("relay", PASSWORD))
-    with Sandbox("--next-hop", "127.0.0.1:9") as box:
+def mail_waits_while_the_password_is_locked():
+    hop, token = Hop(login=("relay", PASSWORD)), FaultyToken()
+    with contextlib.ExitStack() as after, token.sandbox("--next-hop", "127.0.0.1:9") as box:
+        after.callback(token.remove)
         key = f"server default next-hop 127.0.0.1:{hop.port}"
-        box.configure("delete server default next-hop", f"set {key}", f"set {key} auth-without-tls", f"set {key} user relay",
-                      f"set {key} password", PASSWORD, PASSWORD)
+        box.console("configure", "delete server default next-hop", f"set {key}", f"set {key} auth-without-tls",
+                    f"set {key} user relay", f"set {key} password", stdin=f"{PASSWORD}\n{PASSWORD}\n")
         box.console("hsm logout")
-        box.kill("inkan-relay")
-        wait_until(lambda: try_accept(box), 30, "mail is accepted")
-        hop.wait(1)  # inkand keeps what was opened
-        equal(hop.logins > 0, True, "logged in")
+        box.console("configure", "commit")
+        accept(box, ["bob@example.net"])
+        wait_until(lambda: "the password of relay is locked" in log_of(box), 20, "mail waits for the PIN")
+        equal(hop.connections, 0, "connections to the next hop")
+        box.console("hsm login", stdin=token.pin + "\n")
+        hop.wait(1, 40)
+        equal(hop.logins, 1, "logged in")
 
 
 @test
