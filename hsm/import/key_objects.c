@@ -164,29 +164,50 @@ static bool add_ec_public(struct template *template, EVP_PKEY *key, uint8_t para
 	return true;
 }
 
+struct public_octets {
+	uint8_t first[RSA_NUMBER_MAX_BYTES], second[RSA_NUMBER_MAX_BYTES];
+};
+
+/* `octets` is what the template points into. */
+static bool public_key_template(struct template *template, EVP_PKEY *key, bool on_token, struct public_octets *octets)
+{
+	template_number(template, CKA_CLASS, CKO_PUBLIC_KEY);
+	template_number(template, CKA_KEY_TYPE, is_ec(key) ? CKK_EC : CKK_RSA);
+	template_flag(template, CKA_TOKEN, on_token);
+	template_flag(template, CKA_PRIVATE, false);
+	template_flag(template, CKA_VERIFY, true);
+	if (is_ec(key))
+		return add_ec_public(template, key, octets->first, octets->second);
+	return add_rsa_number(template, CKA_MODULUS, key, OSSL_PKEY_PARAM_RSA_N, octets->first) &&
+	       add_rsa_number(template, CKA_PUBLIC_EXPONENT, key, OSSL_PKEY_PARAM_RSA_E, octets->second);
+}
+
+static bool create_public(const struct session *session, struct template *template, unsigned long *key, struct err *err)
+{
+	CK_RV rv = session_functions(session)->C_CreateObject(session->handle, template->items, template->count, key);
+
+	return rv == CKR_OK || cryptoki_fail(err, rv, "C_CreateObject");
+}
+
 bool create_public_key(const struct session *session, const struct ladder_request *request, struct err *err)
 {
-	uint8_t first[RSA_NUMBER_MAX_BYTES], second[RSA_NUMBER_MAX_BYTES];
-	EVP_PKEY *key = request->public_key;
 	struct template template = {0};
+	struct public_octets octets;
 	CK_OBJECT_HANDLE object;
-	bool filled;
-	CK_RV rv;
 
-	template_number(&template, CKA_CLASS, CKO_PUBLIC_KEY);
-	template_number(&template, CKA_KEY_TYPE, is_ec(key) ? CKK_EC : CKK_RSA);
-	template_flag(&template, CKA_TOKEN, true);
-	template_flag(&template, CKA_PRIVATE, false);
-	template_flag(&template, CKA_VERIFY, true);
 	template_bytes(&template, CKA_ID, request->key_id);
 	template_text(&template, CKA_LABEL, request->label);
-	if (is_ec(key))
-		filled = add_ec_public(&template, key, first, second);
-	else
-		filled = add_rsa_number(&template, CKA_MODULUS, key, OSSL_PKEY_PARAM_RSA_N, first) &&
-			 add_rsa_number(&template, CKA_PUBLIC_EXPONENT, key, OSSL_PKEY_PARAM_RSA_E, second);
-	if (!filled)
+	if (!public_key_template(&template, request->public_key, true, &octets))
 		return err_set(err, ERR_INTERNAL, "the public key cannot be read");
-	rv = session_functions(session)->C_CreateObject(session->handle, template.items, template.count, &object);
-	return rv == CKR_OK || cryptoki_fail(err, rv, "C_CreateObject");
+	return create_public(session, &template, &object, err);
+}
+
+bool ladder_lend_public_key(const struct session *session, EVP_PKEY *public_key, unsigned long *key, struct err *err)
+{
+	struct template template = {0};
+	struct public_octets octets;
+
+	if (!public_key_template(&template, public_key, false, &octets))
+		return err_set(err, ERR_INTERNAL, "the public key cannot be read");
+	return create_public(session, &template, key, err);
 }

@@ -50,4 +50,7 @@ bool ladder_import(const struct session *session, const struct ladder_request *r
 /* The rung that an AES-encrypted PKCS#12 takes on this token, tried with a throw-away key; NULL when none works. Static text. */
 const char *ladder_probe(const struct session *session);
 
+/* A public key as an object of the session, for C_Verify. It goes with the session. */
+bool ladder_lend_public_key(const struct session *session, EVP_PKEY *public_key, unsigned long *key, struct err *err) MUST_USE;
+
 #endif

@@ -144,7 +144,7 @@ struct test_result {
 	uint64_t certificate;
 	bool passed;
 	uint32_t milliseconds;
-	char *text; /* what failed, or "" */
+	char *text; /* what failed, or where it was verified */
 };
 
 struct test_results {

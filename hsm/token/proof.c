@@ -110,3 +110,27 @@ bool key_prove(const struct session *session, unsigned long key, EVP_PKEY *publi
 	return verifies(public_key, bytes_of(text, sizeof text), signature, len) ||
 	       err_set(err, ERR_INTEGRITY, "a signature made on the token does not verify with the certificate");
 }
+
+bool key_prove_on_token(const struct session *session, unsigned long key, unsigned long public_object, EVP_PKEY *public_key,
+			struct err *err)
+{
+	CK_FUNCTION_LIST *p11 = session_functions(session);
+	CK_MECHANISM mechanism = {EVP_PKEY_is_a(public_key, "EC") == 1 ? CKM_ECDSA : CKM_RSA_PKCS, NULL, 0};
+	uint8_t text[TEXT_BYTES], data[sizeof sha256_prefix + SHA256_DIGEST_LENGTH], signature[KEY_SIGNATURE_MAX_BYTES];
+	size_t prefix = mechanism.mechanism == CKM_RSA_PKCS ? sizeof sha256_prefix : 0;
+	CK_ULONG len = 0;
+	CK_RV rv;
+
+	if (!make_text(text, err))
+		return false;
+	memcpy(data, sha256_prefix, prefix);
+	SHA256(text, sizeof text, data + prefix);
+	rv = sign_with(session, key, mechanism.mechanism, bytes_of(data, prefix + SHA256_DIGEST_LENGTH), signature, &len);
+	if (rv == CKR_OK)
+		rv = p11->C_VerifyInit(session->handle, &mechanism, public_object);
+	if (rv == CKR_OK)
+		rv = p11->C_Verify(session->handle, data, prefix + SHA256_DIGEST_LENGTH, signature, len);
+	if (rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE)
+		return err_set(err, ERR_INTEGRITY, "the token does not verify its own signature with the certificate's key");
+	return rv == CKR_OK || cryptoki_fail(err, rv, "C_Verify");
+}

@@ -21,4 +21,11 @@ bool key_prove(const struct session *session, unsigned long key, EVP_PKEY *publi
 bool key_sign(const struct session *session, unsigned long key, EVP_PKEY *public_key, struct bytes text,
 	      uint8_t signature[static KEY_SIGNATURE_MAX_BYTES], size_t *len, struct err *err) MUST_USE;
 
+/*
+ * The token verifies a signature of its own with a public key object (C_Verify). ERR_INTEGRITY: it says that the signature is
+ * wrong; another error: it cannot, which says nothing about the key.
+ */
+bool key_prove_on_token(const struct session *session, unsigned long key, unsigned long public_object, EVP_PKEY *public_key,
+			struct err *err) MUST_USE;
+
 #endif

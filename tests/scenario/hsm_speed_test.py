@@ -69,7 +69,7 @@ def every_operated_key_passes_the_test():
     shown = BOX.console("hsm test")
     for address in (SENDER, EC):
         contains(shown, address)
-    equal(shown.count("signed and verified"), 2, shown)
+    equal(shown.count("signed and verified: in software and on the token"), 2, shown)
 
 
 if __name__ == "__main__":

@@ -390,7 +390,7 @@ static void check_tests(const struct hsm_settings *settings, const struct import
 	    {.id = 4, .key_id = imported->key_id, .chain = &garbage, .n_chain = 1},
 	};
 	static const char *const texts[] = {
-	    "",
+	    "in software and on the token",
 	    "the private key is not on the token",
 	    "a signature made on the token does not verify with the certificate",
 	    "malformed certificate",
