@@ -219,7 +219,7 @@ define fuzz_rule
 $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(1)): $(call object,$(1)) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
-	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_DELIVERY) -lsqlite3 -lcrypto -lcrypt -lpcre2-8
+	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_DELIVERY) $$(LIB_API) -lsqlite3 -lcrypto -lcrypt -lpcre2-8
 endef
 $(foreach t,$(FUZZ_SOURCES),$(eval $(call fuzz_rule,$(t))))
 

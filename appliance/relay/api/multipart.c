@@ -180,6 +180,8 @@ static void read_disposition(struct multipart_part *part, struct bytes field)
 {
 	struct buf name = {0}, file = {0}, extended = {0}, decoded = {0};
 
+	free(part->file_name); /* of a field before this one that had no name */
+	part->file_name = NULL;
 	if (find_parameter(field, "name", &name)) {
 		undo_browser(&name);
 		part->name = as_text(&name);
