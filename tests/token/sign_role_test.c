@@ -8,6 +8,7 @@
 
 #include "appliance/base/clock.h"
 #include "appliance/base/frame.h"
+#include "hsm/protocol/tls_text.h"
 #include "tests/token/faults.h"
 #include "tests/token/worker.h"
 #include "tests/unit/test.h"
@@ -274,6 +275,73 @@ static void bad_requests_get_their_class(void)
 	worker_end(&worker);
 }
 
+static void ask_tls(struct test_worker *worker, uint64_t id, uint64_t certificate, bool pss, struct bytes text)
+{
+	struct sign_request request = {
+	    .id = id, .certificate = certificate, .algorithm = SIGN_SHA256, .pss = pss, .budget_ms = 20000, .tls_len = text.len};
+	struct buf out = {0};
+
+	memcpy(request.tls_text, text.data, text.len);
+	sign_tls_encode(&out, &request);
+	CHECK(frame_send(worker->relay, SIGN_FRAME_TLS, buf_bytes(&out), -1, clock_monotonic_ms() + WORKER_WAIT_MS, NULL));
+	buf_clear(&out);
+}
+
+static void check_handshake(struct test_worker *worker, const struct softhsm_key *key, struct bytes text)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	struct test_answer answer;
+
+	if (CHECK(worker_answer(worker, &answer, WORKER_WAIT_MS)) && CHECK(answer.is_signed)) {
+		CHECK(EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key->key) == 1);
+		CHECK(EVP_DigestVerify(context, answer.cms.data, answer.cms.len, text.data, text.len) == 1);
+	}
+	EVP_MD_CTX_free(context);
+	buf_clear(&answer.cms);
+}
+
+static void purposes_do_not_mix(void)
+{
+	struct worker_certificate items[3];
+	struct worker_certificates certificates = {.items = items, .count = 3};
+	static const uint8_t hash[32] = {7};
+	uint8_t text[TLS_TEXT_EXAMPLE_BYTES];
+	struct test_start start = usual();
+	struct test_worker worker;
+	struct sign_request request;
+
+	softhsm_fresh();
+	tls_text_example(text, hash);
+	items[0] = test_certificates()->items[3]; /* p256, id 4 */
+	items[0].tls = true;
+	items[1] = test_certificates()->items[0]; /* rsa2048, id 1 */
+	items[1].tls = true;
+	items[2] = test_certificates()->items[3];
+	items[2].id = 40; /* the same key for mail, as the worker sees it: another certificate */
+	start.certificates = &certificates;
+	start_worker(&worker, &start);
+
+	test_case("%s: a TLS key and mail", backend);
+	request = worker_request(1, 4);
+	worker_ask(&worker, &request);
+	check_failure(&worker, 1, SIGN_FAIL_REQUEST, "does not sign mail");
+	test_case("%s: a mail key and a handshake", backend);
+	ask_tls(&worker, 2, 40, false, bytes_of(text, sizeof text));
+	check_failure(&worker, 2, SIGN_FAIL_REQUEST, "does not serve TLS");
+	test_case("%s: a TLS key and another text", backend);
+	ask_tls(&worker, 3, 4, false, bytes_text("Pay 1000 to Mallory"));
+	check_failure(&worker, 3, SIGN_FAIL_REQUEST, "nothing but the handshakes");
+	test_case("%s: each does its own", backend);
+	ask_tls(&worker, 4, 4, false, bytes_of(text, sizeof text));
+	check_handshake(&worker, softhsm_key("p256"), bytes_of(text, sizeof text));
+	ask_tls(&worker, 5, 1, false, bytes_of(text, sizeof text));
+	check_handshake(&worker, softhsm_key("rsa2048"), bytes_of(text, sizeof text));
+	request = worker_request(6, 40);
+	worker_ask(&worker, &request);
+	check_signed(&worker, 6, softhsm_key("p256"));
+	worker_end(&worker);
+}
+
 static void a_missing_key_is_counted_and_found_after_the_next_commit(void)
 {
 	static const uint8_t id[] = {0x42, 0x43};
@@ -526,6 +594,7 @@ int main(void)
 		TEST(the_last_try_of_a_pin_is_not_taken);
 		TEST(a_wrong_pin_costs_one_login);
 		TEST(bad_requests_get_their_class);
+		TEST(purposes_do_not_mix);
 		TEST(a_missing_key_is_counted_and_found_after_the_next_commit);
 		TEST(a_certificate_that_is_taken_away_signs_no_more);
 		TEST(a_new_channel_replaces_the_old_one);
