@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -125,9 +126,20 @@ struct tls_context *stage_context(unsigned identities)
 /* ---- the worker ---- */
 
 struct task {
+	LIST_ENTRY(task) link;
+	struct event *timer;
 	struct sign_request request;
 	unsigned worker;
 };
+
+static LIST_HEAD(, task) tasks = LIST_HEAD_INITIALIZER(tasks);
+
+static void task_free(struct task *task)
+{
+	LIST_REMOVE(task, link);
+	event_free(task->timer);
+	free(task);
+}
 
 static void answer(unsigned worker, uint64_t id, struct bytes signature)
 {
@@ -175,13 +187,14 @@ static void on_delayed(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (channels[task->worker] != NULL)
 		sign(task->worker, &task->request);
-	free(task);
+	task_free(task);
 }
 
 static void on_message(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
 	unsigned worker = (unsigned)((struct stage_worker *)arg - stage.worker);
 	struct timeval delay = {.tv_usec = stage.worker[worker].delay_ms * 1000};
+	struct sign_request request;
 	struct task *task;
 
 	(void)channel;
@@ -190,16 +203,16 @@ static void on_message(struct channel *channel, uint16_t type, struct msg *msg, 
 		stage.worker[worker].cancelled++;
 		return;
 	}
+	if (!CHECK_INT(type, SIGN_FRAME_TLS) || !CHECK(sign_tls_decode(msg, &request, NULL)) || stage.worker[worker].silent)
+		return;
+	CHECK(tls_text_is_server_signature(bytes_of(request.tls_text, request.tls_len)));
+	stage.worker[worker].asked++;
 	task = mem_new(sizeof *task);
 	task->worker = worker;
-	if (!CHECK_INT(type, SIGN_FRAME_TLS) || !CHECK(sign_tls_decode(msg, &task->request, NULL)) ||
-	    stage.worker[worker].silent) {
-		free(task);
-		return;
-	}
-	CHECK(tls_text_is_server_signature(bytes_of(task->request.tls_text, task->request.tls_len)));
-	stage.worker[worker].asked++;
-	event_base_once(stage.base, -1, EV_TIMEOUT, on_delayed, task, &delay);
+	task->request = request;
+	task->timer = evtimer_new(stage.base, on_delayed, task);
+	LIST_INSERT_HEAD(&tasks, task, link);
+	event_add(task->timer, &delay);
 }
 
 static void on_closed(struct channel *channel, const struct err *why, void *arg)
@@ -299,6 +312,8 @@ void stage_end(void)
 	CHECK_INT(stage_stacks(), 0);
 	stage_kill_worker(0);
 	stage_kill_worker(1);
+	while (!LIST_EMPTY(&tasks))
+		task_free(LIST_FIRST(&tasks));
 	signer_free(stage.signer);
 	event_base_free(stage.base);
 }
