@@ -150,7 +150,6 @@ bool smtp_client_fail_reply(struct smtp_client *client, const struct smtp_reply 
 	char line[SMTP_REPLY_TEXT_MAX_BYTES];
 
 	smtp_reply_one_line(reply, line);
-	client->closed.server_refused = client->state >= CLIENT_IDLE || client->next_address == client->n_addresses;
 	return smtp_client_fail(client, ERR_UNAVAILABLE, "%s", line);
 }
 

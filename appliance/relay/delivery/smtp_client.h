@@ -37,7 +37,6 @@ struct smtp_client_closed {
 	struct err why;
 	bool established; /* EHLO or HELO had been accepted */
 	bool polite; /* QUIT, or closed while idle: no failure */
-	bool server_refused; /* the server itself said no (greeting, 421): it is alive */
 	struct group
 	    *unsent; /* came back untouched: the server closed a reused connection before it saw anything of it. Or NULL */
 };
