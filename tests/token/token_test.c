@@ -427,6 +427,57 @@ static void a_text_is_signed_by_its_digest(void)
 	token_close(token);
 }
 
+/* hashing_module.so stands beside this program. */
+static char *hashing_module(void)
+{
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	CHECK(len > 0);
+	self[len > 0 ? len : 0] = '\0';
+	*strrchr(self, '/') = '\0';
+	return mem_format("%s/hashing_module.so", self);
+}
+
+/* libp11 gives digests alone: its worker says that the token does not do it. */
+static void a_token_that_hashes_itself_is_given_the_text(void)
+{
+	static const uint8_t octets[] = "the attributes of a signature";
+	bool cryptoki = strcmp(backend, "cryptoki") == 0;
+	struct softhsm_key *key = softhsm_key("rsa2048");
+	char *module = hashing_module();
+	enum token_fault fault = TOKEN_FAULT_NONE;
+	struct err err = {0};
+	struct token_key *loaded;
+	struct token *token;
+
+	setenv("INKAN_HASHING_MODULE", softhsm_module(), 1);
+	softhsm_fresh();
+	token = open_with(module, SOFTHSM_LABEL, SOFTHSM_PIN, &fault, &err);
+	if (!CHECK_OK(token != NULL, &err))
+		exit(1);
+	loaded = load(token, key);
+	for (int pss = 0; pss <= 1; pss++) {
+		struct buf signature = {0};
+		uint8_t digest[32];
+
+		test_case("%s: %s", backend, pss == 1 ? "pss" : "pkcs1");
+		EVP_Q_digest(NULL, "SHA256", NULL, octets, sizeof octets, digest, NULL);
+		CHECK_INT(
+		    token_sign_text(loaded, SIGN_SHA256, pss == 1, bytes_of(octets, sizeof octets), &signature, &fault, &err),
+		    cryptoki);
+		CHECK_INT(fault, cryptoki ? TOKEN_FAULT_NONE : TOKEN_FAULT_MECHANISM);
+		if (cryptoki)
+			CHECK(verifies(key->key, SIGN_SHA256, pss == 1, bytes_of(digest, sizeof digest), buf_bytes(&signature)));
+		else
+			CHECK_CONTAINS(err.text, "CKR_MECHANISM_INVALID");
+		buf_clear(&signature);
+	}
+	token_key_free(loaded);
+	token_close(token);
+	free(module);
+}
+
 static void a_key_that_is_destroyed_is_no_fault_of_the_token(void)
 {
 	struct softhsm_key *key = softhsm_key("rsa2048");
@@ -502,6 +553,7 @@ int main(void)
 		TEST_IN_CHILD(foreign_keys_on_the_token_disturb_nothing, TEST_SECONDS);
 		TEST_IN_CHILD(a_key_of_another_certificate_is_not_loaded, TEST_SECONDS);
 		TEST_IN_CHILD(a_text_is_signed_by_its_digest, TEST_SECONDS);
+		TEST_IN_CHILD(a_token_that_hashes_itself_is_given_the_text, TEST_SECONDS);
 		TEST_IN_CHILD(a_key_that_is_destroyed_is_no_fault_of_the_token, TEST_SECONDS);
 		TEST_IN_CHILD(a_digest_of_a_wrong_size_is_not_signed, TEST_SECONDS);
 	}
