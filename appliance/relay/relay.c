@@ -21,6 +21,7 @@
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
+#include "appliance/relay/api_tls.h"
 #include "appliance/relay/tls/tls.h"
 #include "hsm/protocol/worker.h"
 
@@ -41,6 +42,7 @@ struct relay {
 	struct tls *tls;
 	struct smtp_server *smtp;
 	struct api_server *api;
+	struct api_tls *api_tls;
 	struct delivery *delivery;
 	struct observe *observe;
 	struct config *config; /* that runs */
@@ -124,16 +126,26 @@ static void tell_ready(struct relay *relay)
 	log_info("relay.ready", LOG_NUMBER("revision", relay->config->snapshot->revision));
 }
 
-/* Checks everything that can refuse before it changes anything, so that a refused revision leaves the old one whole. */
-static bool run_config(struct relay *relay, struct config *config, bool check_only, struct err *err)
+static bool check_api_tls(struct relay *relay, const struct config *config, struct err *err)
 {
-	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err) ||
-	    !api_server_configure(relay->api, config, true, err))
+	struct api_tls *all = api_tls_new(relay->tls, config, err);
+
+	api_tls_free(all);
+	return all != NULL;
+}
+
+static bool apply_config(struct relay *relay, struct config *config, struct err *err)
+{
+	struct api_tls *api_tls = api_tls_new(relay->tls, config, err);
+
+	if (api_tls == NULL)
 		return false;
-	if (check_only)
-		return config_check(config, err);
-	if (!smtp_server_configure(relay->smtp, config, false, err) || !api_server_configure(relay->api, config, false, err))
+	if (!smtp_server_configure(relay->smtp, config, false, err) || !api_server_configure(relay->api, config, false, err)) {
+		api_tls_free(api_tls);
 		return false;
+	}
+	api_tls_free(relay->api_tls);
+	relay->api_tls = api_tls;
 	delivery_configure(relay->delivery, config);
 	observe_configure(relay->observe, config);
 	config_unref(relay->config);
@@ -141,6 +153,15 @@ static bool run_config(struct relay *relay, struct config *config, bool check_on
 	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
 		 LOG_NUMBER("servers", config->n_servers));
 	return true;
+}
+
+/* Checks everything that can refuse before it changes anything, so that a refused revision leaves the old one whole. */
+static bool run_config(struct relay *relay, struct config *config, bool check_only, struct err *err)
+{
+	if (!delivery_check(config, err) || !smtp_server_configure(relay->smtp, config, true, err) ||
+	    !api_server_configure(relay->api, config, true, err))
+		return false;
+	return check_only ? config_check(config, err) && check_api_tls(relay, config, err) : apply_config(relay, config, err);
 }
 
 static void configure(struct relay *relay, struct config *config, bool check_only)
@@ -192,9 +213,12 @@ static void on_configure(struct relay *relay, struct msg *msg)
 static struct bufferevent *open_api_stream(const struct config_api_listen *listen, int fd, void *arg)
 {
 	struct relay *relay = arg;
+	struct tls_context *context = api_tls_find(relay->api_tls, listen->address);
 
 	if (!listen->tls)
 		return bufferevent_socket_new(relay->base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	if (context != NULL)
+		return tls_server_new(context, fd, NULL);
 	close(fd);
 	return NULL;
 }

@@ -164,12 +164,12 @@ static bool rule_copies_go_somewhere(const struct settings *settings, const char
 	return valid;
 }
 
-static bool check_listen_tls(const struct settings *settings, const char *server, const char *listen, struct err *err)
+static bool check_listen_tls(const struct settings *settings, const char *service, const char *listen, struct err *err)
 {
 	struct buf path = {0};
 	bool tls, certificate, valid = true;
 
-	buf_printf(&path, "server %s smtp listen", server);
+	buf_put_text(&path, service);
 	path_append(&path, listen);
 	tls = strcmp(setting_effective(settings, "%s tls", buf_text(&path)), "none") != 0;
 	certificate = settings_value(settings, "%s certificate", buf_text(&path)) != NULL;
@@ -184,22 +184,25 @@ static bool check_listen_tls(const struct settings *settings, const char *server
 
 static bool rule_tls_has_certificate(const struct settings *settings, const char *server, struct err *err)
 {
-	size_t n_listens;
-	char **listens = settings_names(settings, &n_listens, "server %s smtp listen", server);
+	static const char *const services[] = {"smtp", "api"};
 	bool valid = true;
 
-	for (size_t i = 0; valid && i < n_listens; i++)
-		valid = check_listen_tls(settings, server, listens[i], err);
-	path_words_free(listens);
+	for (size_t s = 0; valid && s < sizeof services / sizeof *services; s++) {
+		char *service = mem_format("server %s %s listen", server, services[s]);
+		size_t n_listens;
+		char **listens = settings_names(settings, &n_listens, "%s", service);
+
+		for (size_t i = 0; valid && i < n_listens; i++)
+			valid = check_listen_tls(settings, service, listens[i], err);
+		path_words_free(listens);
+		free(service);
+	}
 	return valid;
 }
 
 static bool (*const setting_rules[])(const struct settings *settings, const char *server, struct err *err) = {
-    rule_signing_needs_token,
-    rule_logs_in_safely,
-    rule_somebody_can_authenticate,
-    rule_copies_go_somewhere,
-    rule_tls_has_certificate,
+    rule_signing_needs_token, rule_logs_in_safely,	rule_somebody_can_authenticate,
+    rule_copies_go_somewhere, rule_tls_has_certificate,
 };
 
 bool settings_check(const struct settings *settings, struct err *err)

@@ -42,6 +42,12 @@ def dialogue(port, octets, seconds=5):
         return got.decode(errors="replace")
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def ehlo(port):
     with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
         client.ehlo("client.example")
@@ -115,6 +121,21 @@ def commands_put_in_before_the_handshake_do_nothing():
 
 
 @test
+def the_api_speaks_https():
+    port = free_port()
+    listen = f"server default api listen 127.0.0.1:{port}"
+    contains(BOX.configure(f"set {listen} tls implicit", ok=False), "needs a certificate")
+    BOX.configure(f"set {listen} tls implicit", f"set {listen} certificate localhost")
+    for version in ("1.2", "1.3"):
+        code, out = command(["curl", "-sS", f"--tlsv{version}", "--tls-max", version, "--cacert", CA,
+                             f"https://localhost:{port}/api/v2/emails/send.json",
+                             "-d", f"api_user={BOX.env['API_USER']}&api_key={BOX.env['API_KEY']}&to={READER}&from={SENDER}"
+                             "&subject=x&text=body"])
+        equal(code, 0, out)
+        contains(out, '"id"')
+
+
+@test
 def what_was_said_in_the_clear_is_forgotten():
     with smtplib.SMTP("localhost", BOX.port, timeout=20) as client:
         client.ehlo("before.example")
@@ -142,12 +163,6 @@ def passwords_are_taken_only_under_tls():
             client.sendmail(SENDER, [READER], MESSAGE)
     finally:
         BOX.configure("set server default smtp auth-without-tls")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # ---- a token that can be slowed down, and whose PIN we know ----

@@ -35,8 +35,10 @@ static void server_clear(struct config_server *server)
 		free(server->listens[i].address);
 		free(server->listens[i].certificates);
 	}
-	for (size_t i = 0; i < server->n_api_listens; i++)
+	for (size_t i = 0; i < server->n_api_listens; i++) {
 		free(server->api_listens[i].address);
+		free(server->api_listens[i].certificates);
+	}
 	free(server->api_listens);
 	for (size_t i = 0; i < server->n_users; i++) {
 		free(server->users[i].name);

@@ -25,6 +25,8 @@ struct config_listen {
 struct config_api_listen {
 	char *address;
 	bool tls;
+	const struct certificate **certificates;
+	size_t n_certificates;
 };
 
 struct config_network {

@@ -83,7 +83,8 @@ static const struct certificate *find_certificate(const struct snapshot *snapsho
 	return NULL;
 }
 
-static bool add_tls_certificates(const struct reader *reader, const char *path, struct config_listen *listen, struct err *err)
+static bool add_tls_certificates(const struct reader *reader, const char *path, const struct certificate ***certificates,
+				 size_t *count, struct err *err)
 {
 	char *wanted = mem_format("%s certificate", path);
 	bool fine = true;
@@ -96,7 +97,7 @@ static bool add_tls_certificates(const struct reader *reader, const char *path, 
 			continue;
 		certificate = find_certificate(reader->snapshot, setting->value, true);
 		if (certificate != NULL)
-			*GROW(listen->certificates, listen->n_certificates) = certificate;
+			*GROW(*certificates, *count) = certificate;
 		else
 			fine = err_set(err, ERR_NOT_FOUND, "no TLS certificate is registered for %s", setting->value);
 	}
@@ -118,7 +119,7 @@ static bool add_listen(const struct reader *reader, const char *value, struct er
 		if (strcmp(setting_effective(reader->settings, "%s tls", buf_text(&path)), tls[i]) == 0)
 			listen->tls = (enum config_listen_tls)i;
 	}
-	fine = add_tls_certificates(reader, buf_text(&path), listen, err);
+	fine = add_tls_certificates(reader, buf_text(&path), &listen->certificates, &listen->n_certificates, err);
 	buf_clear(&path);
 	return fine;
 }
@@ -126,11 +127,18 @@ static bool add_listen(const struct reader *reader, const char *value, struct er
 static bool add_api_listen(const struct reader *reader, const char *value, struct err *err)
 {
 	struct config_api_listen *listen = GROW(reader->server->api_listens, reader->server->n_api_listens);
-	const char *tls = setting_effective(reader->settings, "server %s api listen %s tls", reader->server->name, value);
+	struct buf path = {0};
+	bool fine;
 
-	(void)err;
-	*listen = (struct config_api_listen){.address = mem_string(value), .tls = strcmp(tls, "none") != 0};
-	return true;
+	buf_printf(&path, "server %s api listen", reader->server->name);
+	path_append(&path, value);
+	*listen = (struct config_api_listen){
+	    .address = mem_string(value),
+	    .tls = strcmp(setting_effective(reader->settings, "%s tls", buf_text(&path)), "none") != 0,
+	};
+	fine = add_tls_certificates(reader, buf_text(&path), &listen->certificates, &listen->n_certificates, err);
+	buf_clear(&path);
+	return fine;
 }
 
 bool config_parse_network(const char *value, struct config_network *network, struct err *err)
@@ -387,8 +395,8 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 	read_limits(&reader);
 	read_words(&reader);
 	if (!each_name(&reader, "smtp listen", add_listen, err) || !each_name(&reader, "api listen", add_api_listen, err) ||
-	     !each_value(&reader, "smtp allow-network", add_network, err) ||
-	    !each_name(&reader, "user", add_user, err) || !each_name(&reader, "next-hop", add_next_hop, err) ||
+	    !each_value(&reader, "smtp allow-network", add_network, err) || !each_name(&reader, "user", add_user, err) ||
+	    !each_name(&reader, "next-hop", add_next_hop, err) ||
 	    !each_value(&reader, "smime certificate", add_certificate, err) ||
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
 	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
