@@ -67,7 +67,8 @@ static void fake_message(struct channel *channel, uint16_t type, struct msg *msg
 		fake->cancelled[fake->n_cancelled++] = msg_get_u64(msg);
 		return;
 	}
-	if (!CHECK_INT(type, SIGN_FRAME_REQUEST) || !CHECK(sign_request_decode(msg, &request, NULL)))
+	if (type == SIGN_FRAME_TLS ? !CHECK(sign_tls_decode(msg, &request, NULL))
+				   : !CHECK_INT(type, SIGN_FRAME_REQUEST) || !CHECK(sign_request_decode(msg, &request, NULL)))
 		return;
 	fake->budget[fake->n_asked] = request.budget_ms;
 	fake->asked[fake->n_asked++] = request.id;
@@ -225,6 +226,31 @@ static void a_full_worker_is_sent_no_more_and_the_order_is_kept(void)
 		CHECK_INT(fakes[0].asked[i], i + 1);
 	}
 	CHECK_INT(fakes[0].n_asked, 5);
+	tear_down();
+}
+
+/* Mail and handshakes take turns, whatever came first. */
+static void handshakes_do_not_wait_behind_all_the_mail(void)
+{
+	static const struct sign_request handshake = {.certificate = 6, .algorithm = SIGN_SHA256, .tls_len = 130};
+	static const uint64_t order[] = {1, 2, 3, 7, 4, 8, 5, 6};
+	struct answer answers[8] = {0};
+
+	set_up();
+	attach(0, 1);
+	for (size_t i = 0; i < 6; i++)
+		ask(&answers[i], 20000);
+	for (size_t i = 6; i < 8; i++)
+		signer_request(signer, &handshake, clock_monotonic_ms() + 20000, answered, &answers[i]);
+	run_ms(20);
+	CHECK_INT(fakes[0].n_asked, 2);
+	for (size_t i = 0; i < 8; i++) {
+		fake_sign(&fakes[0], fakes[0].asked[i]);
+		run_ms(20);
+	}
+	CHECK_INT(fakes[0].n_asked, 8);
+	for (size_t i = 0; i < 8; i++)
+		CHECK_INT(fakes[0].asked[i], order[i]);
 	tear_down();
 }
 
@@ -760,6 +786,7 @@ int main(void)
 	TEST(a_digest_comes_back_signed);
 	TEST(work_goes_to_the_worker_with_most_free_threads);
 	TEST(a_full_worker_is_sent_no_more_and_the_order_is_kept);
+	TEST(handshakes_do_not_wait_behind_all_the_mail);
 	TEST(requests_wait_for_the_first_worker);
 	TEST(no_worker_before_the_deadline_is_unavailable);
 	TEST(a_silent_worker_is_a_passed_deadline_and_its_late_answer_is_dropped);

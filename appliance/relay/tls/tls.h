@@ -23,7 +23,7 @@
 #include "hsm/client/signer.h"
 #include "provisioning/store/snapshot.h"
 
-#define TLS_HANDSHAKE_MS 10000 /* from the first octet to the end of the handshake */
+#define TLS_HANDSHAKE_MS 10000 /* for a handshake, from the connection or from STARTTLS on */
 #define TLS_HANDSHAKES_MAX 1024 /* unfinished ones at once: each holds a stack of 32 KiB and one signature of the token */
 #define TLS_HANDSHAKES_PER_CLIENT 256
 #define TLS_TICKET_MS (24 * 3600 * 1000)
