@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "appliance/base/clock.h"
+
 #define BUSY_TIMEOUT_MS 5000
 #define SLACK_PAGES_MIN 256
+#define PROGRESS_STEPS 20000 /* of SQLite's machine, some 0.3 ms, between two looks at the clock */
 
 struct database {
 	sqlite3 *connection;
+	int64_t deadline_ms; /* monotonic; 0: none */
 	sqlite3_stmt *statements[STATEMENTS];
 	int wal_pages;
 };
@@ -43,6 +47,8 @@ static enum err_code code_of(sqlite3 *connection)
 	switch (code & 0xff) {
 	case SQLITE_FULL:
 		return ERR_LIMIT;
+	case SQLITE_INTERRUPT:
+		return ERR_TIMEOUT;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return ERR_UNAVAILABLE;
@@ -178,6 +184,19 @@ void database_close(struct database *database)
 }
 
 /* ---- running ---- */
+
+static int is_late(void *arg)
+{
+	const struct database *database = arg;
+
+	return clock_monotonic_ms() > database->deadline_ms;
+}
+
+void database_set_deadline(struct database *database, int64_t ms)
+{
+	database->deadline_ms = clock_monotonic_ms() + ms;
+	sqlite3_progress_handler(database->connection, PROGRESS_STEPS, ms > 0 ? is_late : NULL, database);
+}
 
 sqlite3_stmt *database_statement(struct database *database, enum statement statement)
 {

@@ -26,6 +26,9 @@ sqlite3_stmt *database_statement(struct database *database, enum statement state
 bool database_step(struct database *database, sqlite3_stmt *statement, bool *row, struct err *err) MUST_USE;
 void database_reset(sqlite3_stmt *statement);
 
+/* Every later step ends with ERR_TIMEOUT once `ms` from now have passed; 0: never. */
+void database_set_deadline(struct database *database, int64_t ms);
+
 /* Runs to the end, resets. Rows are not looked at. */
 bool database_run(struct database *database, sqlite3_stmt *statement, struct err *err) MUST_USE;
 bool database_run_plain(struct database *database, enum statement statement, struct err *err) MUST_USE;

@@ -7,6 +7,7 @@
 
 #define LIST_ROWS_MAX 1000
 #define PRUNE_MESSAGES 64 /* of one slice */
+#define PRUNE_EVENTS 256
 
 /* ---- writing: storekeeper's thread ---- */
 
@@ -46,7 +47,7 @@ bool log_insert(struct transaction *transaction, const struct message_copy *copy
 		if (!database_run(transaction->database, insert, err))
 			return false;
 	}
-	return true;
+	return events_insert_queued(transaction, copy, err);
 }
 
 bool log_result(struct transaction *transaction, uint64_t message, const struct queue_result *result, struct err *err)
@@ -63,7 +64,8 @@ bool log_result(struct transaction *transaction, uint64_t message, const struct 
 	bind_number(update, 4, clock_wall_ms());
 	bind_text(update, 5, result->reply);
 	bind_text(update, 6, result->source_ip);
-	return database_run(transaction->database, update, err);
+	return database_run(transaction->database, update, err) &&
+	       events_insert_result(transaction, message, statuses[result->kind], result, err);
 }
 
 /* ---- pruning ---- */
@@ -95,14 +97,30 @@ static bool read_old(struct transaction *transaction, const struct prune *prune,
 	return ok;
 }
 
+static bool prune_events(struct transaction *transaction, const struct prune *prune, int64_t *count, struct err *err)
+{
+	enum statement which = prune->server != NULL ? S_EVENT_PRUNE_SERVER : S_EVENT_PRUNE;
+	sqlite3_stmt *remove = database_statement(transaction->database, which);
+	bool ran;
+
+	bind_id(remove, 1, prune->before);
+	bind_number(remove, 2, PRUNE_EVENTS);
+	if (prune->server != NULL)
+		bind_text(remove, 3, prune->server);
+	ran = database_run(transaction->database, remove, err);
+	*count = ran ? database_changes(transaction->database) : 0;
+	return ran;
+}
+
 static bool apply_prune(struct transaction *transaction, struct request *request, struct err *err)
 {
 	static const enum statement deletions[] = {S_LOG_DELETE_RECIPIENTS, S_LOG_DELETE_MESSAGE};
 	struct prune *prune = (struct prune *)request;
 	uint64_t ids[PRUNE_MESSAGES];
+	int64_t events;
 	size_t count;
 
-	if (!read_old(transaction, prune, ids, &count, err))
+	if (!prune_events(transaction, prune, &events, err) || !read_old(transaction, prune, ids, &count, err))
 		return false;
 	for (size_t i = 0; i < 2 * count; i++) {
 		sqlite3_stmt *remove = database_statement(transaction->database, deletions[i % 2]);
@@ -112,7 +130,7 @@ static bool apply_prune(struct transaction *transaction, struct request *request
 			return false;
 	}
 	prune->next_pruned = prune->pruned + count;
-	prune->next_last = count < PRUNE_MESSAGES;
+	prune->next_last = count < PRUNE_MESSAGES && events < PRUNE_EVENTS;
 	return true;
 }
 

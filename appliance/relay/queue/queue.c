@@ -149,6 +149,7 @@ static void free_queue(struct queue *queue)
 	pool_free(queue->sync);
 	pool_free(queue->files);
 	pool_free(queue->reader);
+	pool_free(queue->lister);
 	if (queue->event != NULL)
 		event_free(queue->event);
 	if (queue->keeper.eventfd >= 0)
@@ -238,6 +239,9 @@ static bool start(struct queue *queue, struct err *err)
 		return false;
 	queue->reader = pool_new(queue->base, 1, err);
 	if (queue->reader == NULL)
+		return false;
+	queue->lister = pool_new(queue->base, 1, err);
+	if (queue->lister == NULL)
 		return false;
 	queue_hold(queue); /* the recovery */
 	return storekeeper_start(queue, err);

@@ -31,6 +31,8 @@ struct queue {
 	struct pool *files; /* reads of body files */
 	struct pool *reader; /* one thread: the read-only connection */
 	struct database *read_database;
+	struct pool *lister; /* one thread: a read-only connection for lists of events, which may take long */
+	struct database *list_database;
 
 	/* any thread */
 	struct space space;

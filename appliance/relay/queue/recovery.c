@@ -50,8 +50,10 @@ static bool open_databases(struct queue *queue, struct err *err)
 	queue->keeper.database = database_open_writer(path, err);
 	if (queue->keeper.database != NULL)
 		queue->read_database = database_open_reader(path, err);
+	if (queue->read_database != NULL)
+		queue->list_database = database_open_reader(path, err);
 	free(path);
-	if (queue->read_database == NULL)
+	if (queue->list_database == NULL)
 		return false;
 	return fsync(queue->directory_fd) == 0 || err_errno(err, "sync %s", queue->directory);
 }
@@ -63,8 +65,9 @@ static bool open_databases_with_ballast(struct queue *queue, struct err *err)
 		return true;
 	if (err->code != ERR_LIMIT || queue->space.ballast_bytes == 0)
 		return false;
+	database_close(queue->read_database);
 	database_close(queue->keeper.database);
-	queue->keeper.database = NULL;
+	queue->read_database = queue->keeper.database = NULL;
 	space_release_ballast(&queue->space);
 	return open_databases(queue, err);
 }

@@ -78,6 +78,27 @@ static const char *const migrations[] = {
     " PRIMARY KEY (message, recipient)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX log_recipient_address ON log_recipient (address);",
+
+    /*
+     * Events: every change of a recipient's state, numbered in order and by time (ids_at), for lists and webhooks; pruned with
+     * the log. Of each day (yyyymmdd, local time) their counts, which stay. `webhook` remembers how far a receiver has come.
+     */
+    "CREATE TABLE event ("
+    " id INTEGER PRIMARY KEY,"
+    " server TEXT NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " message INTEGER NOT NULL,"
+    " recipient INTEGER NOT NULL,"
+    " reason TEXT,"
+    " source_ip TEXT"
+    ") STRICT;"
+    "CREATE INDEX event_server ON event (server);"
+    "CREATE INDEX event_status ON event (server, status);"
+    "CREATE TABLE event_day ("
+    " server TEXT NOT NULL, day INTEGER NOT NULL, status INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY (server, day, status)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE webhook (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))

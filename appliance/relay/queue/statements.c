@@ -18,6 +18,26 @@
 	" AND (?9 IS NULL OR r.address = ?9) AND (?10 IS NULL OR m.header_from = ?10)"                                           \
 	" ORDER BY r.message DESC, r.recipient DESC LIMIT ?3"
 
+/*
+ * ?1 server, ?2 first id, ?3 id behind the last, ?4 status, ?5 how many, ?6 after how many; the others NULL for any. A page is
+ * found in the index alone before its rows are read; where a text must match, each row is looked at. CROSS JOIN: in this order.
+ */
+#define EVENT_COLUMNS                                                                                                            \
+	"SELECT e.id, e.status, m.sender, m.header_from, r.address, m.message_id, e.reason, m.sender_ip, e.source_ip,"           \
+	" m.subject, m.api_data"
+#define EVENT_JOIN                                                                                                               \
+	" CROSS JOIN log_message AS m ON m.id = e.message"                                                                       \
+	" CROSS JOIN log_recipient AS r ON r.message = e.message AND r.recipient = e.recipient "
+#define EVENT_PAGE(index, status)                                                                                                \
+	EVENT_COLUMNS " FROM (SELECT id AS page_id FROM event INDEXED BY " index " WHERE server = ?1 " status                    \
+		      " AND id >= ?2 AND id < ?3 ORDER BY id LIMIT ?5 OFFSET ?6)"                                                \
+		      " CROSS JOIN event AS e ON e.id = page_id" EVENT_JOIN "ORDER BY e.id"
+#define EVENT_FIND(index, status)                                                                                                \
+	EVENT_COLUMNS " FROM event AS e INDEXED BY " index EVENT_JOIN "WHERE e.server = ?1 " status                              \
+		      " AND e.id >= ?2 AND e.id < ?3 AND (?7 IS NULL OR instr(lower(m.header_from), lower(?7)) > 0)"             \
+		      " AND (?8 IS NULL OR instr(lower(r.address), lower(?8)) > 0)"                                              \
+		      " AND (?9 IS NULL OR m.api_data = ?9) ORDER BY e.id LIMIT ?5 OFFSET ?6"
+
 /* The state is written as a number where the partial indices of schema.c need to see it. */
 const char *const statement_sql[STATEMENTS] = {
     [S_BEGIN] = "BEGIN IMMEDIATE",
@@ -88,6 +108,30 @@ const char *const statement_sql[STATEMENTS] = {
     [S_LOG_OLD_SERVER] = "SELECT id FROM log_message WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2",
     [S_LOG_DELETE_MESSAGE] = "DELETE FROM log_message WHERE id = ?1",
     [S_LOG_DELETE_RECIPIENTS] = "DELETE FROM log_recipient WHERE message = ?1",
+
+    [S_EVENT_HIGHEST] = "SELECT max(coalesce((SELECT max(id) FROM event), 0), coalesce((SELECT max(cursor) FROM webhook), 0))",
+    [S_EVENT_INSERT] = "INSERT INTO event (id, server, status, message, recipient, reason, source_ip)"
+		       " SELECT ?1, server, ?2, ?3, ?4, ?5, ?6 FROM log_message WHERE id = ?3",
+    [S_EVENT_COUNT] =
+	"INSERT INTO event_day (server, day, status, count) SELECT server, ?1, ?2, ?3 FROM log_message WHERE id = ?4"
+	" ON CONFLICT (server, day, status) DO UPDATE SET count = count + excluded.count",
+    [S_EVENT_PAGE] = EVENT_PAGE("event_server", ""),
+    [S_EVENT_PAGE_STATUS] = EVENT_PAGE("event_status", "AND status = ?4"),
+    [S_EVENT_FIND] = EVENT_FIND("event_server", ""),
+    [S_EVENT_FIND_STATUS] = EVENT_FIND("event_status", "AND e.status = ?4"),
+    [S_EVENT_DAYS] = "SELECT day, status, count FROM event_day WHERE server = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day",
+    [S_EVENT_BACKLOG] = "SELECT id FROM event INDEXED BY event_server WHERE server = ?1 AND id > ?2"
+			" ORDER BY id DESC LIMIT 1 OFFSET ?3",
+    [S_EVENT_PRUNE] = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id < ?1 ORDER BY id LIMIT ?2)",
+    [S_EVENT_PRUNE_SERVER] =
+	"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2)",
+    [S_EVENT_GAP] = "SELECT count(*) FROM event INDEXED BY event_server WHERE server = ?1 AND id > ?2 AND id <= ?3",
+    [S_WEBHOOK_BEGIN] = "INSERT INTO webhook (name, cursor) SELECT ?1, coalesce(max(id), 0) FROM event WHERE true"
+			" ON CONFLICT (name) DO NOTHING",
+    [S_WEBHOOK_CURSOR] = "SELECT cursor FROM webhook WHERE name = ?1",
+    [S_WEBHOOK_SET] = "INSERT INTO webhook (name, cursor) VALUES (?1, ?2)"
+		      " ON CONFLICT (name) DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+    [S_WEBHOOK_DROP] = "DELETE FROM webhook WHERE name = ?1",
 
     [S_PAGE_COUNT] = "PRAGMA page_count",
     [S_FREE_PAGES] = "PRAGMA freelist_count",

@@ -335,6 +335,7 @@ static void close_databases(struct queue *queue)
 	struct err ignored;
 
 	database_close(queue->read_database);
+	database_close(queue->list_database);
 	if (keeper->database != NULL && !storekeeper_has_failed(queue, NULL) &&
 	    !database_checkpoint(keeper->database, true, &ignored))
 		storekeeper_fail(queue, &ignored);

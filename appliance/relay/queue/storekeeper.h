@@ -62,6 +62,7 @@ struct storekeeper {
 	int64_t oldest;
 	uint64_t last_token;
 	uint64_t recorded_highest;
+	uint64_t last_event; /* 0: not yet read from the database */
 	uint64_t transactions;
 	int64_t tick_ms;
 	bool worked; /* since the last tick */

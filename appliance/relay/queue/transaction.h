@@ -34,6 +34,11 @@ bool transaction_record_highest(struct transaction *transaction, struct err *err
 bool log_insert(struct transaction *transaction, const struct message_copy *copy, struct err *err) MUST_USE;
 bool log_result(struct transaction *transaction, uint64_t message, const struct queue_result *result, struct err *err) MUST_USE;
 
+/* events.c: one event of each recipient that a message came with, and of one whose state a result changes. */
+bool events_insert_queued(struct transaction *transaction, const struct message_copy *copy, struct err *err) MUST_USE;
+bool events_insert_result(struct transaction *transaction, uint64_t message, enum queue_log_status status,
+			  const struct queue_result *result, struct err *err) MUST_USE;
+
 void transaction_note_due(struct transaction *transaction, int64_t due);
 
 /* The three kinds of requests that change rows. */

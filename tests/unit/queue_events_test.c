@@ -1,0 +1,226 @@
+/* Events: what is stored with messages and results, the lists that are made of them, places of receivers. */
+#include "appliance/relay/queue/events.h"
+
+#include "tests/unit/queue_fixture.h"
+
+struct seen {
+	bool done;
+	char text[4096]; /* a line each: status to reason client source api_data */
+	uint64_t last;
+	size_t count;
+	struct event_gap gap;
+	struct err err;
+};
+
+static void note_rows(struct seen *seen, const struct event_row *rows, size_t count, const struct err *err)
+{
+	static const char *const names[] = {"queued", "succeeded", "failed", "deferred"};
+
+	*seen = (struct seen){.done = true, .count = count};
+	if (err != NULL)
+		seen->err = *err;
+	for (size_t i = 0; i < count; i++) {
+		size_t at = strlen(seen->text);
+
+		CHECK(rows[i].id > seen->last);
+		seen->last = rows[i].id;
+		snprintf(seen->text + at, sizeof seen->text - at, "%s %s [%s] [%s] [%s] [%s]\n", names[rows[i].status],
+			 rows[i].to, rows[i].reason, rows[i].client_ip, rows[i].source_ip, rows[i].api_data);
+	}
+}
+
+static void on_list(const struct event_row *rows, size_t count, const struct err *err, void *arg)
+{
+	note_rows(arg, rows, count, err);
+}
+
+static void on_next(const struct event_row *rows, size_t count, const struct event_gap *gap, const struct err *err, void *arg)
+{
+	struct seen *seen = arg;
+
+	note_rows(seen, rows, count, err);
+	if (gap != NULL)
+		seen->gap = *gap;
+}
+
+static struct seen list(struct fixture *f, const struct event_filter *filter)
+{
+	struct seen seen = {0};
+
+	event_list(f->queue, filter, on_list, &seen);
+	CHECK(fixture_wait(f, &seen.done));
+	return seen;
+}
+
+static struct seen next(struct fixture *f, size_t bound, size_t limit)
+{
+	struct seen seen = {0};
+
+	event_next(f->queue, "default https://r.example/", "default", bound, limit, on_next, &seen);
+	CHECK(fixture_wait(f, &seen.done));
+	return seen;
+}
+
+static void place(struct fixture *f, uint64_t id)
+{
+	struct fixture_flag flag = {0};
+
+	if (id == 0)
+		event_begin_place(f->queue, "default https://r.example/", fixture_on_done, &flag);
+	else
+		event_set_place(f->queue, "default https://r.example/", id, fixture_on_done, &flag);
+	CHECK(fixture_wait(f, &flag.done));
+	CHECK_OK(flag.err.code == ERR_NONE, &flag.err);
+}
+
+/* A message to two readers, the first of them reached, the second put off. */
+static void store(struct fixture *f, const char *server)
+{
+	struct queue_message message = fixture_message(f);
+	const struct queue_recipient recipients[] = {{.address = "Reader@example.net", .rule = "default"},
+						     {.address = "other@example.org", .rule = "default"}};
+	struct fixture_commit commit = {0};
+
+	message.server = server;
+	message.header_from = "alice@example.com";
+	message.subject = "hello";
+	message.sender_ip = "192.0.2.9";
+	message.api_data = "CMC1";
+	message.plain_size = 10;
+	queue_commit(f->queue, &message, recipients, 2, fixture_body(f, 10, 1, 10), NULL, fixture_on_commit, &commit);
+	CHECK(fixture_wait(f, &commit.done));
+	CHECK_INT(commit.result, QUEUE_STORED);
+}
+
+static void deliver(struct fixture *f)
+{
+	struct queue_claim *claim = fixture_claim(f, 2);
+
+	CHECK(fixture_report_one(f, claim, 0, QUEUE_DELIVERED, 0, "250 2.0.0 ok"));
+	CHECK(fixture_report_one(f, claim, 1, QUEUE_DEFERRED, clock_wall_ms() + 100000, "451 4.3.0 later"));
+	queue_claim_free(claim);
+}
+
+static void lists_what_happened(void)
+{
+	struct fixture f = fixture_begin();
+	struct event_filter filter = {.server = "default", .status = QUEUE_LOG_ANY, .limit = 10};
+	struct seen seen;
+
+	store(&f, "default");
+	store(&f, "another");
+	deliver(&f);
+	seen = list(&f, &filter);
+	CHECK_TEXT(seen.text, "queued Reader@example.net [] [192.0.2.9] [] [CMC1]\n"
+			      "queued other@example.org [] [192.0.2.9] [] [CMC1]\n"
+			      "succeeded Reader@example.net [250 2.0.0 ok] [192.0.2.9] [] [CMC1]\n"
+			      "deferred other@example.org [451 4.3.0 later] [192.0.2.9] [] [CMC1]\n");
+	filter.to = "READER@";
+	CHECK_INT(list(&f, &filter).count, 2);
+	filter.status = QUEUE_LOG_SUCCEEDED;
+	CHECK_INT(list(&f, &filter).count, 1);
+	filter.to = NULL;
+	filter.from = "bob";
+	CHECK_INT(list(&f, &filter).count, 0);
+	filter = (struct event_filter){.server = "default", .status = QUEUE_LOG_ANY, .api_data = "CMC", .limit = 10};
+	CHECK_INT(list(&f, &filter).count, 0);
+	filter.api_data = NULL;
+	filter.skip = 3;
+	CHECK_INT(list(&f, &filter).count, 1);
+	filter.skip = 0;
+	filter.since = clock_wall_ms() + 60000;
+	CHECK_INT(list(&f, &filter).count, 0);
+	filter.since = clock_wall_ms() - 60000;
+	filter.until = clock_wall_ms() + 1;
+	CHECK_INT(list(&f, &filter).count, 4);
+	fixture_end(&f);
+}
+
+static void on_days(const struct event_day *days, size_t count, const struct err *err, void *arg)
+{
+	struct seen *seen = arg;
+
+	seen->done = true;
+	seen->count = count;
+	CHECK(err == NULL);
+	if (count > 0)
+		snprintf(seen->text, sizeof seen->text, "%d %d %d %d", (int)days[0].counts[QUEUE_LOG_QUEUED],
+			 (int)days[0].counts[QUEUE_LOG_SUCCEEDED], (int)days[0].counts[QUEUE_LOG_FAILED],
+			 (int)days[0].counts[QUEUE_LOG_DEFERRED]);
+}
+
+static void on_pruned(uint64_t messages, const struct err *err, void *arg)
+{
+	CHECK_INT(messages, 1);
+	fixture_on_done(err, arg);
+}
+
+static void counts_days_and_outlives_the_log(void)
+{
+	struct fixture f = fixture_begin();
+	const struct event_filter filter = {.server = "default", .status = QUEUE_LOG_ANY, .limit = 10};
+	struct fixture_flag pruned = {0};
+	int day = event_day_of(clock_wall_ms());
+	struct seen seen = {0};
+
+	store(&f, "default");
+	deliver(&f);
+	queue_log_prune(f.queue, "default", clock_wall_ms() + 1000, on_pruned, &pruned);
+	CHECK(fixture_wait(&f, &pruned.done));
+	CHECK_INT(list(&f, &filter).count, 0);
+	event_days(f.queue, "default", day, day + 1, on_days, &seen);
+	CHECK(fixture_wait(&f, &seen.done));
+	CHECK_TEXT(seen.text, "2 1 0 1");
+	fixture_end(&f);
+}
+
+static void receivers_keep_their_place(void)
+{
+	struct fixture f = fixture_begin();
+	struct seen seen;
+
+	store(&f, "default");
+	CHECK_INT(next(&f, 100, 10).count, 0); /* no place */
+	place(&f, 0);
+	CHECK_INT(next(&f, 100, 10).count, 0); /* behind what there was */
+	deliver(&f);
+	seen = next(&f, 100, 10);
+	CHECK_INT(seen.count, 2);
+	CHECK_INT(next(&f, 100, 1).count, 1);
+	place(&f, 0); /* known already: stays */
+	CHECK_INT(next(&f, 100, 10).count, 2);
+	fixture_close(&f);
+	CHECK_OK(fixture_open(&f), &f.err);
+	CHECK_INT(next(&f, 100, 10).count, 2);
+	place(&f, seen.last);
+	CHECK_INT(next(&f, 100, 10).count, 0);
+	fixture_end(&f);
+}
+
+static void a_backlog_beyond_its_bound_loses_the_oldest(void)
+{
+	struct fixture f = fixture_begin();
+	struct seen seen;
+
+	place(&f, 0);
+	for (int i = 0; i < 5; i++)
+		store(&f, "default");
+	CHECK_INT(next(&f, 10, 100).gap.skipped, 0);
+	seen = next(&f, 4, 100);
+	CHECK_INT(seen.gap.skipped, 6);
+	CHECK_INT(seen.count, 4);
+	place(&f, seen.gap.until);
+	CHECK_INT(next(&f, 4, 100).gap.skipped, 0);
+	CHECK_INT(next(&f, 4, 100).count, 4);
+	fixture_end(&f);
+}
+
+int main(void)
+{
+	fixture_use_memory();
+	TEST(lists_what_happened);
+	TEST(counts_days_and_outlives_the_log);
+	TEST(receivers_keep_their_place);
+	TEST(a_backlog_beyond_its_bound_loses_the_oldest);
+	return test_finish();
+}
