@@ -168,6 +168,7 @@ static void submit(struct api_send *send)
 	    .smtputf8 = composer_needs_utf8(&send->mail),
 	    .body_type = QUEUE_7BIT,
 	    .client = client,
+	    .client_ip = http_connection_client(send->connection),
 	    .protocol = send->encrypted ? "HTTPS" : "HTTP",
 	    .user = send->user,
 	};

@@ -15,6 +15,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/api/api_errors.h"
+#include "appliance/relay/api/api_events.h"
 #include "appliance/relay/api/api_send.h"
 
 #define LISTEN_BACKLOG 1024
@@ -34,12 +35,15 @@ struct api_peer {
 	char *name; /* of the configured server that it came to */
 	bool encrypted;
 	struct http_connection *connection;
+	const struct handler *handler; /* of the request that is being served */
+	void *request;
 	struct api_peer *next, **at;
 };
 
 struct api_server {
 	struct submission_context context;
 	struct api_send_context send;
+	struct api_events_context events;
 	api_open_stream *open;
 	void *open_arg;
 	struct config *config;
@@ -53,14 +57,89 @@ struct api_server {
 
 /* ---- Requests ---- */
 
-struct route {
-	const char *method, *path;
+/* What serves the requests of some paths; `peer->request` is what its begin returned. */
+struct handler {
+	void *(*begin)(struct api_peer *peer, int kind, const struct config_server *settings, const struct http_head *head);
+	bool (*body)(void *request, struct bytes octets);
+	void (*complete)(void *request);
+	void (*abandon)(void *request);
 };
 
-static const struct route send_routes[] = {
-    {"POST", "/api/v2/emails/send.json"},
-    {"POST", "/api/v1/emails/send.json"},
+static void *send_begin(struct api_peer *peer, int kind, const struct config_server *settings, const struct http_head *head)
+{
+	struct api_server *server = peer->server;
+
+	(void)kind;
+	return api_send_begin(&server->send, server->config, settings, peer->connection, head, peer->encrypted);
+}
+
+static bool send_body(void *request, struct bytes octets)
+{
+	return api_send_body(request, octets);
+}
+
+static void send_complete(void *request)
+{
+	api_send_complete(request);
+}
+
+static void send_abandon(void *request)
+{
+	api_send_abandon(request);
+}
+
+static const struct handler sending = {send_begin, send_body, send_complete, send_abandon};
+
+static void *events_begin(struct api_peer *peer, int kind, const struct config_server *settings, const struct http_head *head)
+{
+	struct api_server *server = peer->server;
+
+	return api_events_begin(&server->events, (enum api_event_kind)kind, server->config, settings, peer->connection, head);
+}
+
+static bool events_body(void *request, struct bytes octets)
+{
+	return api_events_body(request, octets);
+}
+
+static void events_complete(void *request)
+{
+	api_events_complete(request);
+}
+
+static void events_abandon(void *request)
+{
+	api_events_abandon(request);
+}
+
+static const struct handler events = {events_begin, events_body, events_complete, events_abandon};
+
+static const struct route {
+	const char *method, *path;
+	const struct handler *handler;
+	int kind; /* which of several things that a handler does */
+} routes[] = {
+    {"POST", "/api/v2/emails/send.json", &sending, 0},
+    {"POST", "/api/v1/emails/send.json", &sending, 0},
+    {"POST", "/transaction/v2/deliveries/list.json", &events, API_DELIVERIES},
+    {"POST", "/transaction/v2/bounces/list.json", &events, API_BOUNCES},
+    {"POST", "/transaction/v2/statistics/list.json", &events, API_STATISTICS},
+    {"POST", "/api/v2/deliveries/list.json", &events, API_DELIVERIES},
+    {"POST", "/api/v2/bounces/list.json", &events, API_BOUNCES},
+    {"POST", "/api/v2/statistics/list.json", &events, API_STATISTICS},
+    {"POST", "/api/v1/deliveries/list.json", &events, API_DELIVERIES},
+    {"POST", "/api/v1/bounces/list.json", &events, API_BOUNCES},
+    {"POST", "/api/v1/statistics/list.json", &events, API_STATISTICS},
 };
+
+static const struct route *find_route(const char *path)
+{
+	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+		if (strcmp(path, routes[i].path) == 0)
+			return &routes[i];
+	}
+	return NULL;
+}
 
 static void reply_fault(struct http_connection *connection, const struct http_head *head, enum api_fault fault,
 			const char *detail)
@@ -77,36 +156,43 @@ static void *begin(struct http_connection *connection, const struct http_head *h
 	struct api_peer *peer = arg;
 	struct api_server *server = peer->server;
 	const struct config_server *settings = config_find_server(server->config, peer->name);
-	const struct route *route = NULL;
+	const struct route *route = find_route(head->path);
 
-	for (size_t i = 0; i < sizeof send_routes / sizeof *send_routes; i++) {
-		if (strcmp(head->path, send_routes[i].path) == 0)
-			route = &send_routes[i];
-	}
+	peer->connection = connection;
 	if (settings == NULL || server->stop_timer != NULL)
 		reply_fault(connection, head, API_FAULT_BUSY, "The server is being stopped");
 	else if (route == NULL)
 		reply_fault(connection, head, API_FAULT_PATH, "");
 	else if (strcmp(head->method, route->method) != 0)
 		reply_fault(connection, head, API_FAULT_METHOD, route->method);
-	else
-		return api_send_begin(&server->send, server->config, settings, connection, head, peer->encrypted);
+	else {
+		peer->handler = route->handler;
+		peer->request = route->handler->begin(peer, route->kind, settings, head);
+		return peer->request == NULL ? NULL : peer;
+	}
 	return NULL;
 }
 
+/* Requests of a connection come one after the other: what http.h calls the request is the peer. */
 static bool body(void *request, struct bytes octets)
 {
-	return api_send_body(request, octets);
+	struct api_peer *peer = request;
+
+	return peer->handler->body(peer->request, octets);
 }
 
 static void complete(void *request)
 {
-	api_send_complete(request);
+	struct api_peer *peer = request;
+
+	peer->handler->complete(peer->request);
 }
 
 static void abandon(void *request)
 {
-	api_send_abandon(request);
+	struct api_peer *peer = request;
+
+	peer->handler->abandon(peer->request);
 }
 
 static void stop_if_over(struct api_server *server)
@@ -343,6 +429,8 @@ struct api_server *api_server_new(const struct submission_context *context, api_
 	server->open_arg = arg;
 	server->send = (struct api_send_context){
 	    .submission = &server->context, .login = login_new(context->base, context->pool), .users = api_users_new()};
+	server->events =
+	    (struct api_events_context){.queue = context->queue, .login = server->send.login, .users = server->send.users};
 	return server;
 }
 
@@ -403,5 +491,7 @@ struct api_server_state api_server_state(const struct api_server *server)
 
 	state.accepted_total = server->send.accepted_total;
 	state.refused_total = server->send.refused_total;
+	state.lists_total = server->events.answered_total;
+	state.lists_refused_total = server->events.refused_total;
 	return state;
 }

@@ -28,6 +28,7 @@ struct api_server_state {
 	unsigned connections;
 	uint64_t connections_total, refused_connections_total;
 	uint64_t accepted_total, refused_total; /* sending requests */
+	uint64_t lists_total, lists_refused_total; /* requests for events */
 };
 struct api_server_state api_server_state(const struct api_server *server);
 

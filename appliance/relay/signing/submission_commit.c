@@ -114,6 +114,7 @@ void submission_commit(struct submission *submission)
 	struct queue_message message;
 	struct queue_body *original = submission->original, *encoded = encoded_body(submission);
 	char *id_field = field_text(submission, "Message-ID"), *subject = field_text(submission, "Subject");
+	char *api_data = field_text(submission, "X-Api-Data");
 
 	submission_trace(submission, &prefix);
 	apply_decision(submission);
@@ -139,6 +140,7 @@ void submission_commit(struct submission *submission)
 	    .header_from = submission->from_address,
 	    .subject = subject,
 	    .sender_ip = submission->client_ip,
+	    .api_data = api_data != NULL && *api_data != '\0' ? api_data : NULL,
 	};
 	submission->state = SUBMISSION_COMMITTING;
 	submission->original = submission->encoded = NULL; /* the queue has them now */
@@ -148,4 +150,5 @@ void submission_commit(struct submission *submission)
 	buf_clear(&addition);
 	free(id_field);
 	free(subject);
+	free(api_data);
 }
