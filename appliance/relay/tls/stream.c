@@ -312,23 +312,3 @@ struct bufferevent *tls_server_new(struct tls_context *context, evutil_socket_t 
 {
 	return tls_server_over(context, bufferevent_socket_new(context->tls->base, fd, BEV_OPT_CLOSE_ON_FREE), stream);
 }
-
-bool tls_stream_is_open(const struct tls_stream *stream)
-{
-	return stream->open;
-}
-
-bool tls_stream_ended_well(const struct tls_stream *stream)
-{
-	return stream->ended_well;
-}
-
-const char *tls_stream_version(const struct tls_stream *stream)
-{
-	return SSL_get_version(stream->ssl);
-}
-
-const char *tls_stream_cipher(const struct tls_stream *stream)
-{
-	return SSL_get_cipher_name(stream->ssl);
-}

@@ -5,8 +5,8 @@
  * the relay's locked memory, change every TLS_TICKET_MS and open the tickets of the period before as well.
  *
  * What a server gets is an ordinary bufferevent over its socket, made by tls_server_new (or by tls_server_over, for STARTTLS):
- * write to it and read from it at once, the handshake runs below. Its end is BEV_EVENT_EOF (tls_stream_ended_well tells
- * close_notify from a cut) or BEV_EVENT_ERROR: the handshake failed, or the peer sent no TLS. "Output empty" means handed to the
+ * write to it and read from it at once, the handshake runs below. Its end is BEV_EVENT_EOF (close_notify, or a cut: nothing may
+ * rest on the difference) or BEV_EVENT_ERROR: the handshake failed, or the peer sent no TLS. "Output empty" means handed to the
  * kernel. Its callbacks are deferred. bufferevent_free says close_notify and closes the socket.
  *
  * evhttp: evhttp_set_bevcb with a callback that returns tls_server_new(context, -1, NULL): evhttp sets the descriptor. The fd is
@@ -56,11 +56,6 @@ struct bufferevent *tls_server_new(struct tls_context *context, evutil_socket_t 
 
 /* Over a socket's bufferevent (BEV_OPT_CLOSE_ON_FREE), which is taken: its input must be empty, its output goes first. */
 struct bufferevent *tls_server_over(struct tls_context *context, struct bufferevent *socket, struct tls_stream **stream);
-
-bool tls_stream_is_open(const struct tls_stream *stream); /* the handshake is done */
-bool tls_stream_ended_well(const struct tls_stream *stream); /* the peer has said close_notify */
-const char *tls_stream_version(const struct tls_stream *stream); /* "TLSv1.3" */
-const char *tls_stream_cipher(const struct tls_stream *stream);
 
 /* close_notify now, when the output is empty; nothing may be written after it. Freeing the bufferevent does it, too. */
 void tls_stream_say_goodbye(struct tls_stream *stream);
