@@ -76,10 +76,12 @@ $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(IN
 	$(call say,LD $@)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
 
+RELAY_LINK := $(LIB_EVENT) $(LIB_DELIVERY) $(LIB_API) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+
 $(BUILD)/bin/inkan-relay: $(call object,appliance/relay/main.c) $(call libs,$(RELAY_LIBS))
 	@mkdir -p $(@D)
 	$(call say,LD $@)
-	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) $(LIB_DELIVERY) $(LIB_API) -lsqlite3 -lcrypto -lpcre2-8 -lseccomp -lcrypt
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(RELAY_LINK)
 
 $(BUILD)/bin/inkan-hsm: $(call object,hsm/main.c) $(call libs,$(HSM_LIBS))
 	@mkdir -p $(@D)

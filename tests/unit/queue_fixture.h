@@ -258,17 +258,25 @@ static FIXTURE_USED struct queue_message fixture_message(struct fixture *f)
 
 static FIXTURE_USED const struct queue_recipient fixture_recipient = {.address = "reader@example.net", .rule = "default"};
 
-/* Commits a message with one recipient and takes the bodies. */
-static FIXTURE_USED enum queue_commit_result fixture_commit(struct fixture *f, const struct queue_message *message,
-							    struct queue_body *original, struct queue_body *encoded)
+/* Commits a message and takes the bodies. */
+static FIXTURE_USED enum queue_commit_result fixture_commit_to(struct fixture *f, const struct queue_message *message,
+							       const struct queue_recipient *recipients, size_t n_recipients,
+							       struct queue_body *original, struct queue_body *encoded)
 {
 	struct fixture_commit commit = {0};
 
-	queue_commit(f->queue, message, &fixture_recipient, 1, original, encoded, fixture_on_commit, &commit);
+	queue_commit(f->queue, message, recipients, n_recipients, original, encoded, fixture_on_commit, &commit);
 	CHECK(!commit.done); /* never from within the call */
 	CHECK(fixture_wait(f, &commit.done));
 	f->err = commit.err;
 	return commit.result;
+}
+
+/* The same with one recipient. */
+static FIXTURE_USED enum queue_commit_result fixture_commit(struct fixture *f, const struct queue_message *message,
+							    struct queue_body *original, struct queue_body *encoded)
+{
+	return fixture_commit_to(f, message, &fixture_recipient, 1, original, encoded);
 }
 
 /* A message with one body of this size; 0 when it was not stored. */

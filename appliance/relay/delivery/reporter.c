@@ -11,6 +11,7 @@
 #include "appliance/relay/delivery/bounce.h"
 #include "appliance/relay/delivery/dsn.h"
 #include "appliance/relay/delivery/schedule.h"
+#include "appliance/relay/queue/fault.h"
 
 #define DEFAULT_LIFETIME_MS (5 * 24 * INT64_C(3600000)) /* of a bounce for a server that is not configured any more */
 
@@ -169,6 +170,7 @@ static void on_stored(const struct err *err, void *arg)
 	struct report *report = arg;
 	struct reporter *reporter = report->reporter;
 
+	(void)fault_point("delivery.reported");
 	if (err != NULL)
 		log_error("delivery.report-failed", LOG_ERR(err));
 	report_free(report);
@@ -235,6 +237,7 @@ void reporter_take(struct reporter *reporter, struct group *group)
 	const struct config_server *server = server_of(reporter, group);
 	int64_t now_ms = clock_wall_ms();
 
+	(void)fault_point("delivery.answered");
 	schedule_recipients(report, now_ms);
 	log_and_count(report, now_ms);
 	if (bounce_wanted(group))

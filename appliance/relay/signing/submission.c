@@ -7,6 +7,7 @@
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
+#include "appliance/relay/queue/fault.h"
 #include "appliance/relay/signing/submission_private.h"
 
 void submission_set_failure(struct submission *submission, int code, const char *enhanced, const char *format, ...)
@@ -116,6 +117,7 @@ void submission_finish(struct submission *submission, void (*done)(const struct 
 	submission->done = done;
 	submission->done_arg = arg;
 	submission->state = SUBMISSION_SEALING;
+	(void)fault_point("message.received");
 	if (submission->failure.code == 0)
 		mime_scan_finish(submission->scan);
 	queue_body_seal(submission->original, on_sealed, submission);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "appliance/base/log.h"
+#include "appliance/relay/queue/fault.h"
 #include "appliance/relay/signing/received.h"
 #include "appliance/relay/signing/submission_private.h"
 
@@ -17,6 +18,7 @@ static void on_committed(enum queue_commit_result result, const struct err *err,
 	struct submission *submission = arg;
 
 	if (result == QUEUE_STORED) {
+		(void)fault_point("message.stored");
 		submission_stored(submission);
 		return;
 	}
@@ -143,6 +145,7 @@ void submission_commit(struct submission *submission)
 	    .api_data = api_data != NULL && *api_data != '\0' ? api_data : NULL,
 	};
 	submission->state = SUBMISSION_COMMITTING;
+	(void)fault_point("message.before-commit");
 	submission->original = submission->encoded = NULL; /* the queue has them now */
 	queue_commit(submission->context.queue, &message, submission->recipients, submission->n_recipients, original, encoded,
 		     on_committed, submission);

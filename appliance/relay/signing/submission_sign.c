@@ -4,6 +4,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
+#include "appliance/relay/queue/fault.h"
 #include "appliance/relay/signing/submission_private.h"
 
 #define SIGNING_TIME_NEAR_SECONDS (50 * 60) /* of the Date field: Thunderbird shows a mismatch beyond an hour (design §11) */
@@ -112,6 +113,7 @@ static void on_signed(enum signer_outcome outcome, struct bytes cms, const char 
 	struct submission *submission = arg;
 	struct err err;
 
+	(void)fault_point("message.signed");
 	if (outcome == SIGNER_SIGNED && build_message(submission, cms, &err)) {
 		submission_check(submission);
 		return;
