@@ -41,22 +41,20 @@ static bool replied, store_ready;
 static EVP_PKEY *key;
 static struct bytes leaf;
 
-static bool make_signature(void *arg, enum sign_digest algorithm, bool pss, struct bytes digest, struct buf *signature,
+static bool make_signature(void *arg, enum sign_digest algorithm, bool pss, struct bytes text, struct buf *signature,
 			   struct err *err)
 {
-	EVP_PKEY_CTX *sign = EVP_PKEY_CTX_new(key, NULL);
+	EVP_MD_CTX *sign = EVP_MD_CTX_new();
 	uint8_t room[512];
 	size_t len = sizeof room;
-	bool made = EVP_PKEY_sign_init(sign) == 1 && EVP_PKEY_sign(sign, room, &len, digest.data, digest.len) == 1;
+	bool made = EVP_DigestSignInit(sign, NULL, algorithm == SIGN_SHA384 ? EVP_sha384() : EVP_sha256(), NULL, key) == 1 &&
+		    EVP_DigestSign(sign, room, &len, text.data, text.len) == 1;
 
 	(void)arg;
-	(void)algorithm;
 	(void)pss;
-	EVP_PKEY_CTX_free(sign);
-	if (!made)
-		return err_set(err, ERR_INTERNAL, "no signature");
-	buf_put(signature, room, len);
-	return true;
+	EVP_MD_CTX_free(sign);
+	buf_put(signature, room, made ? len : 0);
+	return made || err_set(err, ERR_INTERNAL, "no signature");
 }
 
 static void make_cms(struct buf *der)
