@@ -124,7 +124,7 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> smime unsigned-sender", SETTING_WORD, .choices = "relay|refuse", .fallback = "relay",
      .help = "Mail whose From has no certificate"},
     {"server <server:name> smime padding", SETTING_WORD, .choices = "pkcs1|pss", .fallback = "pkcs1",
-     .help = "Padding of RSA signatures; not every reader takes pss"},
+     .help = "Padding of RSA signatures; some readers refuse pss"},
     {"server <server:name> smime unsignable", SETTING_WORD, .choices = "refuse|relay", .fallback = "refuse",
      .help = "Mail that cannot be signed safely"},
     {"server <server:name> smime exclude recipient", SETTING_REGEX, .repeatable = true,

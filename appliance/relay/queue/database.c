@@ -16,6 +16,7 @@ struct database {
 	int64_t deadline_ms; /* monotonic; 0: none */
 	sqlite3_stmt *statements[STATEMENTS];
 	int wal_pages;
+	int wal_file_pages; /* what the WAL file has grown to */
 };
 
 /*
@@ -75,6 +76,8 @@ static int on_wal_commit(void *arg, sqlite3 *connection, const char *name, int p
 	(void)connection;
 	(void)name;
 	database->wal_pages = pages;
+	if (pages > database->wal_file_pages)
+		database->wal_file_pages = pages;
 	return SQLITE_OK;
 }
 
@@ -272,7 +275,16 @@ bool database_checkpoint(struct database *database, bool truncate, struct err *e
 		return database_error(database, "checkpoint", err);
 	if (code == SQLITE_OK && copied == pages)
 		database->wal_pages = 0;
+	if (code == SQLITE_OK && truncate)
+		database->wal_file_pages = 0;
 	return true;
+}
+
+bool database_shrink_wal(struct database *database, struct err *err)
+{
+	if (database->wal_pages > 0 || database->wal_file_pages == 0 || database_checkpoint(database, true, err))
+		return true;
+	return err->code == ERR_UNAVAILABLE;
 }
 
 bool database_has_slack(struct database *database)

@@ -46,6 +46,9 @@ int database_wal_pages(const struct database *database);
 /* Copies the WAL into the database. `truncate` requires that nobody reads and that all of it was copied. */
 bool database_checkpoint(struct database *database, bool truncate, struct err *err) MUST_USE;
 
+/* Gives the space of a WAL that is wholly copied back to the file system. Nothing happens while somebody reads. */
+bool database_shrink_wal(struct database *database, struct err *err) MUST_USE;
+
 /* More than a quarter of the file is unused. */
 bool database_has_slack(struct database *database);
 bool database_vacuum_some(struct database *database, struct err *err) MUST_USE;

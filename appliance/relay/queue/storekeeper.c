@@ -254,6 +254,15 @@ static void vacuum(struct queue *queue)
 	}
 }
 
+/* The room of a long WAL may be what is missing for new mail, or for the ballast that must be back before it. */
+static void give_back_wal(struct queue *queue)
+{
+	struct err err;
+
+	if (space_level(&queue->space) != SPACE_OK && !database_shrink_wal(queue->keeper.database, &err) && err.code != ERR_LIMIT)
+		storekeeper_fail(queue, &err);
+}
+
 static void tick(struct queue *queue)
 {
 	struct storekeeper *keeper = &queue->keeper;
@@ -270,6 +279,8 @@ static void tick(struct queue *queue)
 		vacuum(queue);
 		if (database_wal_pages(keeper->database) > 0 && !storekeeper_has_failed(queue, NULL))
 			checkpoint(queue);
+		if (!storekeeper_has_failed(queue, NULL))
+			give_back_wal(queue);
 	}
 	keeper->worked = false;
 	wake_loop(keeper); /* the space may tell another health */
