@@ -83,8 +83,8 @@ const struct setting_row setting_rows[] = {
      .help = "Received field that is added"},
 
     {"server <server:name> api listen <listen:address-port>", SETTING_FLAG, .help = "Take mail by the HTTP API here"},
-    {"server <server:name> api listen <listen:address-port> tls", SETTING_WORD, .choices = "none|implicit", .fallback = "none",
-     .help = "TLS of this listener (HTTPS)"},
+    {"server <server:name> api listen <listen:address-port> tls", SETTING_WORD, .choices = "none|implicit",
+     .fallback = "implicit", .help = "TLS of this listener (HTTPS)"},
     {"server <server:name> api listen <listen:address-port> certificate", SETTING_HOST_NAME, .repeatable = true,
      .help = "TLS certificate shown here, one of each kind of key"},
     {"server <server:name> api max-connections", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "500",

@@ -174,8 +174,8 @@ static bool check_listen_tls(const struct settings *settings, const char *servic
 	tls = strcmp(setting_effective(settings, "%s tls", buf_text(&path)), "none") != 0;
 	certificate = settings_value(settings, "%s certificate", buf_text(&path)) != NULL;
 	if (tls && !certificate)
-		valid = err_set(err, ERR_INVALID, "%s tls: needs a certificate: set %s certificate NAME", buf_text(&path),
-				buf_text(&path));
+		valid = err_set(err, ERR_INVALID, "%s tls: needs a certificate: set %s certificate NAME (or tls none)",
+				buf_text(&path), buf_text(&path));
 	else if (tls && (settings_value(settings, "hsm module") == NULL || settings_value(settings, "hsm token") == NULL))
 		valid = err_set(err, ERR_INVALID, "%s tls: needs hsm module and hsm token", buf_text(&path));
 	buf_clear(&path);

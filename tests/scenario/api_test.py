@@ -3,11 +3,9 @@
 import concurrent.futures
 import email
 import email.policy
-import http.client
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +17,6 @@ from inkan import Sandbox, Sink, contains, equal, is_signed, run, short_lived, t
 SENDER, PLAIN = "sender@example.com", "nobody@example.com"
 SINK = Sink()
 BOX = Sandbox("--next-hop", f"127.0.0.1:{SINK.port}", "--sender", f"{SENDER}:p256")
-PORT = int(BOX.env["API_PORT"])
 LOGIN = {"api_user": BOX.env["API_USER"], "api_key": BOX.env["API_KEY"]}
 PATH = "/api/v2/emails/send.json"
 BASE = {"to": "to@example.net", "from": {"name": "", "address": SENDER}, "subject": "Hello", "text": "Hello\n"}
@@ -27,7 +24,7 @@ BASE = {"to": "to@example.net", "from": {"name": "", "address": SENDER}, "subjec
 
 def post(body, content_type, path=PATH, headers=None, connection=None):
     """-> (status, headers, decoded JSON or None)."""
-    client = connection or http.client.HTTPConnection("127.0.0.1", PORT, timeout=40)
+    client = connection or BOX.api()
     client.request("POST", path, body, {"Content-Type": content_type, **(headers or {})})
     reply = client.getresponse()
     octets = reply.read()
@@ -161,7 +158,7 @@ def faults_are_named():
     refused(post("{}", "application/json", path="/api/v2/nothing.json"), 404, "12-002")
     refused(post_json({**BASE, "text": "x" * (13 << 20)}), 413, "12-004")
     equal(post_json({}, headers={"Accept-Language": "ja"})[2]["errors"][0]["message"], "必須項目です")
-    client = http.client.HTTPConnection("127.0.0.1", PORT, timeout=40)
+    client = BOX.api()
     client.request("GET", PATH)
     reply = client.getresponse()
     refused((reply.status, reply.headers, json.loads(reply.read())), 405, "12-001")
@@ -206,7 +203,7 @@ def expired_certificates_say_so():
 
 def raw(octets, wait=3.0):
     """Everything that comes back until the server closes or is silent for `wait` seconds, and whether it closed."""
-    with socket.create_connection(("127.0.0.1", PORT), timeout=wait) as s:
+    with BOX.api_socket(wait) as s:
         s.sendall(octets)
         out = b""
         try:
@@ -264,7 +261,7 @@ def heads_and_bodies_have_bounds():
 
 @test
 def connections_are_kept_and_requests_may_be_pipelined():
-    client = http.client.HTTPConnection("127.0.0.1", PORT, timeout=40)
+    client = BOX.api()
     for _ in range(3):
         equal(post_json(BASE, connection=client)[0], 200)
         equal(post_json({}, connection=client)[0], 400)
@@ -282,8 +279,7 @@ def connections_are_kept_and_requests_may_be_pipelined():
 @test
 def octets_may_come_one_by_one_and_100_continue_is_said():
     body = json.dumps({**LOGIN, **BASE}).encode()
-    with socket.create_connection(("127.0.0.1", PORT), timeout=20) as s:
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with BOX.api_socket(20) as s:
         head, rest = request(body, headers=("Host: x", "Content-Type: application/json", "Expect: 100-continue")).split(b"\r\n\r\n", 1)
         for octet in head + b"\r\n\r\n":
             s.sendall(bytes([octet]))
@@ -315,13 +311,13 @@ def a_hundred_senders_at_once_are_all_answered():
 def clients_that_vanish_leave_nothing():
     body = json.dumps({**LOGIN, **BASE}).encode()
     for cut in (10, 100, 150, len(request(body)) - 1):
-        with socket.create_connection(("127.0.0.1", PORT)) as s:
+        with BOX.api_socket() as s:
             s.sendall(request(body)[:cut])
     big, kind = multipart(LOGIN, [("attachment1", "x", "a/b", bytes(1 << 20))])
     for cut in (1000, 100000, len(big) - 10):
-        with socket.create_connection(("127.0.0.1", PORT)) as s:
+        with BOX.api_socket() as s:
             s.sendall(request(big, headers=("Host: x", f"Content-Type: {kind}"))[:cut])
-    with socket.create_connection(("127.0.0.1", PORT)) as s:
+    with BOX.api_socket() as s:
         s.sendall(request(body))  # gone before the answer
     arrived(post_json(BASE))
     spool = pathlib.Path(BOX.directory) / "mail" / "spool"
@@ -335,7 +331,7 @@ def curl_sends_as_well():
         file.flush()
         fields = {**{k: v if isinstance(v, str) else json.dumps(v) for k, v in {**LOGIN, **BASE}.items()}, "attachments": "1"}
         forms = sum((["--form-string", f"{k}={v}"] for k, v in fields.items()), [])
-        out = subprocess.run(["curl", "-sS", *forms, "-F", f"attachment1=@{file.name};filename=a.bin", f"http://127.0.0.1:{PORT}{PATH}"],
+        out = subprocess.run(["curl", "-sS", "--cacert", BOX.env["CA_FILE"], *forms, "-F", f"attachment1=@{file.name};filename=a.bin", BOX.env["API_URL"] + PATH],
                              capture_output=True, text=True, check=True).stdout
     _, _, message = arrived((200, None, json.loads(out)))
     equal(leaves(message)[1].get_payload(decode=True), b"attached")
@@ -343,12 +339,15 @@ def curl_sends_as_well():
 
 @test
 def a_locked_token_is_503_with_retry_after():  # the last one: nothing unlocks it
+    client = BOX.api()  # a new one has no handshake without the token
+    equal(post_json({}, connection=client)[0], 400)
     BOX.console("hsm logout")
-    status, headers, body = post_json(BASE)
+    status, headers, body = post_json(BASE, connection=client)
     equal(status, 503, body)
     equal(int(headers["Retry-After"]) > 0, True)
     contains(body["errors"][0]["message"], "Signing is locked")
-    arrived(post_json({**BASE, "from": PLAIN}))
+    arrived(post_json({**BASE, "from": PLAIN}, connection=client))
+    client.close()
 
 
 run()

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Lists of deliveries, bounces and statistics by the API, as the service's own clients ask for them."""
 import datetime
-import http.client
 import json
 import socket
 import threading
@@ -23,7 +22,7 @@ def ask(box, resource, fields, form=False, path="/transaction/v2/{}/list.json", 
     fields = {"api_user": box.env["API_USER"], "api_key": key or box.env["API_KEY"], **fields}
     body = urllib.parse.urlencode(fields) if form else json.dumps(fields)
     kind = kind or ("application/x-www-form-urlencoded" if form else "application/json; charset=UTF-8")
-    connection = http.client.HTTPConnection("127.0.0.1", int(box.env["API_PORT"]), timeout=40)
+    connection = box.api()
     connection.request(method, path.format(resource), body, {"Content-Type": kind})
     reply = connection.getresponse()
     octets = reply.read()

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import datetime
 import email.utils
+import http.client
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -116,6 +118,23 @@ class Sandbox:
     @property
     def port(self):
         return int(self.env["SMTP_PORT"])
+
+    def api(self, timeout=40):
+        """An HTTP client of the API: HTTPS, unless the sandbox is without TLS."""
+        port = int(self.env["API_PORT"])
+        if self.env["API_URL"].startswith("http:"):
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=self.tls())
+
+    def api_socket(self, timeout=40):
+        """The same as a socket, for octets that no HTTP client sends."""
+        bare = socket.create_connection(("127.0.0.1", int(self.env["API_PORT"])), timeout=timeout)
+        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return bare if self.env["API_URL"].startswith("http:") else self.tls().wrap_socket(bare, server_hostname="127.0.0.1")
+
+    def tls(self):
+        """Trusts the sandbox's CA alone."""
+        return ssl.create_default_context(cafile=self.env["CA_FILE"])
 
     def console(self, *commands, stdin="", ok=True):
         """Runs commands at the console; -> its standard output and messages. ok None: either way."""
