@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/relay/policy/decision.h"
 #include "appliance/relay/policy/pattern.h"
 #include "provisioning/store/settings.h"
@@ -407,16 +408,80 @@ static void expressions_match_decoded_fields(void)
 	config_unref(config);
 }
 
+static void expressions_are_of_characters(void)
+{
+	static const struct {
+		const char *expression, *subject;
+		bool excludes;
+	} cases[] = {{"^[極秘]+$", "=?UTF-8?B?5qW156eY?=", true},
+		     {"^[極秘]+$", "=?UTF-8?B?5qeY?=", false}, /* 様: each of its octets is in 極秘 */
+		     {"^.{2}$", "=?UTF-8?B?5qW156eY?=", true},
+		     {"^ÜBER$", "=?UTF-8?Q?=C3=BCber?=", true},
+		     {"^a.*z$", "a\xff\xfez", false}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct config *config = configured("server s smime exclude header Subject", cases[i].expression);
+		char *header = mem_format("From: alice@example.com\r\nSubject: %s\r\n\r\n", cases[i].subject);
+		struct decision decision;
+
+		test_case("%s on %s", cases[i].expression, cases[i].subject);
+		judge(config, header, "b@x.y", &decision);
+		CHECK_INT(decision.n_signed, !cases[i].excludes);
+		decision_clear(&decision);
+		config_unref(config);
+		free(header);
+	}
+}
+
+/* Each field is below the limits of PCRE2; together they would take minutes. */
+static void expressions_have_one_budget_for_all_fields(void)
+{
+	struct config *config = configured("server s smime exclude header X-A", "a.*a.*a[bc]");
+	struct decision decision;
+	struct buf header = {0};
+	int64_t begun = clock_monotonic_ms();
+
+	buf_put_text(&header, "From: alice@example.com\r\n");
+	for (int field = 0; field < 900; field++)
+		buf_printf(&header, "X-A: %0250d\r\n", 0);
+	for (size_t i = 0; i < header.len; i++)
+		header.data[i] = header.data[i] == '0' ? 'a' : header.data[i];
+	buf_put_text(&header, "\r\n");
+	judge(config, buf_text(&header), "b@x.y", &decision);
+	CHECK_INT(decision.refuse_code, 451);
+	CHECK_CONTAINS(decision.refuse_text, "takes too long");
+	CHECK(clock_monotonic_ms() - begun < 5000);
+	decision_clear(&decision);
+	buf_clear(&header);
+	config_unref(config);
+}
+
+static void linear_expressions_wear_out_no_budget(void)
+{
+	struct config *config = configured("server s smime exclude header X-A", "^.*(secret|top).*$");
+	struct decision decision;
+	struct buf header = {0};
+
+	buf_put_text(&header, "From: alice@example.com\r\n");
+	for (int field = 0; field < 900; field++)
+		buf_printf(&header, "X-A: %0250d\r\n", 0);
+	buf_put_text(&header, "\r\n");
+	judge(config, buf_text(&header), "b@x.y", &decision);
+	CHECK_INT(decision.refuse_code, 0);
+	CHECK_INT(decision.n_signed, 1);
+	decision_clear(&decision);
+	buf_clear(&header);
+	config_unref(config);
+}
+
 static void runaway_expressions_are_found_at_commit(void)
 {
 	static const struct {
 		const char *expression;
 		bool fine;
-	} cases[] = {{"^(a+)+$", false},
-		     {"^(\\w+\\s?)+$", false},
-		     {"^(([a-z])+.)+[A-Z]([a-z])+$", false},
-		     {"^.*@example\\.com$", true},
-		     {"@([^@]+\\.)?docomo\\.ne\\.jp$", true},
+	} cases[] = {{"^(a+)+$", false},	   {"^(\\w+\\s?)+$", false},
+		     {"^(é+)+$", false},	   {"^(([a-z])+.)+[A-Z]([a-z])+$", false},
+		     {"^.*@example\\.com$", true}, {"@([^@]+\\.)?docomo\\.ne\\.jp$", true},
 		     {"^multipart/signed", true}};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -437,6 +502,9 @@ int main(void)
 	TEST(without_smime_nothing_is_signed);
 	TEST(copies_follow_the_rules);
 	TEST(expressions_match_decoded_fields);
+	TEST(expressions_are_of_characters);
+	TEST(expressions_have_one_budget_for_all_fields);
+	TEST(linear_expressions_wear_out_no_budget);
 	TEST(runaway_expressions_are_found_at_commit);
 	return test_finish();
 }

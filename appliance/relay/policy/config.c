@@ -222,7 +222,7 @@ static bool probe(const struct config_server *server, const char *what, const st
 		if (pattern_probe(items[i].pattern, items[i].text) == PATTERN_LIMIT)
 			return err_set(
 			    err, ERR_LIMIT,
-			    "server %s %s%s%s: expression \"%s\" runs away (a repetition within a repetition?): write it simpler",
+			    "server %s %s%s%s: expression \"%s\" runs away (repetitions within or behind each other?): write it simpler",
 			    server->name, what, header[0] != '\0' ? " " : "", header, items[i].text);
 	}
 	return true;

@@ -58,23 +58,32 @@ static bool refuse_runaway(struct decision *decision, const struct config_exclus
 	return refuse(decision, 451, "4.3.5", "Expression \"%s\" of this server takes too long", exclusion->text);
 }
 
-static bool exclude_recipient(const struct config_server *server, const char *address, struct decision *decision,
+static void exclude_recipient(const struct config_exclusion *exclusion, struct decision *decision,
 			      struct decision_recipient *recipient)
 {
-	for (size_t i = 0; i < server->n_exclude_recipients; i++) {
-		const struct config_exclusion *exclusion = &server->exclude_recipients[i];
-		enum pattern_result result = pattern_match(exclusion->pattern, bytes_text(address));
+	char *rule = mem_format("smime exclude recipient %s", exclusion->text);
 
+	set_rule(recipient, false, rule);
+	free(rule);
+	decision->n_signed--;
+}
+
+/* Those that one expression excludes; each expression has a budget of its own. */
+static bool exclude_by_recipient(const struct decision_facts *facts, const struct config_exclusion *exclusion,
+				 struct decision *decision)
+{
+	uint64_t budget = PATTERN_BUDGET_STEPS;
+
+	for (size_t i = 0; i < decision->n_recipients; i++) {
+		enum pattern_result result;
+
+		if (!decision->recipients[i].sign)
+			continue;
+		result = pattern_match(exclusion->pattern, bytes_text(facts->recipients[i]), &budget);
 		if (result == PATTERN_LIMIT)
 			return refuse_runaway(decision, exclusion);
-		if (result == PATTERN_YES) {
-			char *rule = mem_format("smime exclude recipient %s", exclusion->text);
-
-			set_rule(recipient, false, rule);
-			free(rule);
-			decision->n_signed--;
-			return true;
-		}
+		if (result == PATTERN_YES)
+			exclude_recipient(exclusion, decision, &decision->recipients[i]);
 	}
 	return true;
 }
@@ -98,14 +107,14 @@ void decision_field_value(struct buf *out, const struct mime_field *field)
 
 /* *excluded tells; false is a refusal. */
 static bool field_excludes(const struct decision_facts *facts, const struct config_exclusion *exclusion,
-			   const struct mime_field *field, struct decision *decision, bool *excluded)
+			   const struct mime_field *field, uint64_t *budget, struct decision *decision, bool *excluded)
 {
 	struct buf value = {0};
 	enum pattern_result result;
 	bool unproven;
 
 	decision_field_value(&value, field);
-	result = pattern_match(exclusion->pattern, buf_bytes(&value));
+	result = pattern_match(exclusion->pattern, buf_bytes(&value), budget);
 	unproven = claims_signature(exclusion, buf_bytes(&value)) && facts->presigned == MIME_PRESIGNED_NO;
 	buf_clear(&value);
 	if (result == PATTERN_LIMIT)
@@ -120,6 +129,7 @@ static bool exclude_by_header(const struct decision_facts *facts, struct decisio
 {
 	for (size_t i = 0; i < facts->server->n_exclude_headers; i++) {
 		const struct config_exclusion *exclusion = &facts->server->exclude_headers[i];
+		uint64_t budget = PATTERN_BUDGET_STEPS;
 
 		for (size_t f = 0; f < facts->header->count; f++) {
 			const struct mime_field *field = &facts->header->fields[f];
@@ -127,7 +137,7 @@ static bool exclude_by_header(const struct decision_facts *facts, struct decisio
 
 			if (!bytes_equal_nocase(field->name, exclusion->header))
 				continue;
-			if (!field_excludes(facts, exclusion, field, decision, &excluded))
+			if (!field_excludes(facts, exclusion, field, &budget, decision, &excluded))
 				return false;
 			if (excluded) {
 				set_all(decision, false, "smime exclude header %s %s", exclusion->header, exclusion->text);
@@ -140,9 +150,8 @@ static bool exclude_by_header(const struct decision_facts *facts, struct decisio
 
 static bool exclude_recipients(const struct decision_facts *facts, struct decision *decision)
 {
-	for (size_t i = 0; i < decision->n_recipients; i++) {
-		if (decision->recipients[i].sign &&
-		    !exclude_recipient(facts->server, facts->recipients[i], decision, &decision->recipients[i]))
+	for (size_t i = 0; i < facts->server->n_exclude_recipients; i++) {
+		if (!exclude_by_recipient(facts, &facts->server->exclude_recipients[i], decision))
 			return false;
 	}
 	return true;
@@ -254,6 +263,7 @@ static void decide_enabled(const struct decision_facts *facts, struct decision *
 /* A runaway expression makes no copy: the mail must not suffer for it. */
 static bool header_matches(const struct mime_header *header, const struct config_exclusion *condition, struct decision *decision)
 {
+	uint64_t budget = PATTERN_BUDGET_STEPS;
 	bool matches = false;
 
 	for (size_t f = 0; f < header->count && !matches; f++) {
@@ -263,7 +273,7 @@ static bool header_matches(const struct mime_header *header, const struct config
 		if (!bytes_equal_nocase(header->fields[f].name, condition->header))
 			continue;
 		decision_field_value(&value, &header->fields[f]);
-		result = pattern_match(condition->pattern, buf_bytes(&value));
+		result = pattern_match(condition->pattern, buf_bytes(&value), &budget);
 		buf_clear(&value);
 		matches = result == PATTERN_YES;
 		if (result == PATTERN_LIMIT)

@@ -6,11 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COMPILE_OPTIONS (PCRE2_CASELESS | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_AUTO_CALLOUT)
+
 struct pattern {
 	pcre2_code *code;
 	pcre2_match_data *data;
 	pcre2_match_context *context;
 };
+
+struct steps {
+	uint64_t left;
+	PCRE2_SIZE at;
+};
+
+static int on_step(pcre2_callout_block *block, void *arg)
+{
+	struct steps *steps = arg;
+	PCRE2_SIZE at = block->current_position;
+	uint64_t passed = 1 + (at > steps->at ? at - steps->at : steps->at - at);
+
+	steps->at = at;
+	if (passed > steps->left)
+		return PCRE2_ERROR_MATCHLIMIT;
+	steps->left -= passed;
+	return 0;
+}
 
 struct pattern *pattern_new(const char *expression, struct err *err)
 {
@@ -23,7 +43,7 @@ struct pattern *pattern_new(const char *expression, struct err *err)
 		err_set(err, ERR_LIMIT, "expression longer than %d bytes", PATTERN_MAX_BYTES);
 		return NULL;
 	}
-	code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, PCRE2_CASELESS, &error, &at, NULL);
+	code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, COMPILE_OPTIONS, &error, &at, NULL);
 	if (code == NULL) {
 		PCRE2_UCHAR text[256];
 
@@ -52,42 +72,72 @@ void pattern_free(struct pattern *pattern)
 	free(pattern);
 }
 
-enum pattern_result pattern_match(const struct pattern *pattern, struct bytes subject)
+enum pattern_result pattern_match(const struct pattern *pattern, struct bytes subject, uint64_t *budget)
 {
 	const uint8_t *data = subject.data != NULL ? subject.data : (const uint8_t *)"";
-	int result = pcre2_match(pattern->code, data, subject.len, 0, 0, pattern->data, pattern->context);
+	uint64_t granted = PATTERN_FREE_STEPS * (uint64_t)subject.len;
+	struct steps steps = {.left = *budget + granted};
+	int result;
 
+	if (*budget == 0)
+		return PATTERN_LIMIT;
+	pcre2_set_callout(pattern->context, on_step, &steps);
+	result = pcre2_match(pattern->code, data, subject.len, 0, 0, pattern->data, pattern->context);
+	if (steps.left < *budget)
+		*budget = steps.left;
 	if (result >= 0)
 		return PATTERN_YES;
-	return result == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_LIMIT;
+	if (result == PCRE2_ERROR_NOMATCH)
+		return PATTERN_NO;
+	*budget = 0;
+	return PATTERN_LIMIT;
 }
 
-#define PROBE_RUN 200
+#define PROBE_RUN 200 /* characters */
+#define CHARACTER_MAX_BYTES 4
 
 /* `aaaa…` and `aaaa…!`, and the same behind the beginning of an address. */
-static enum pattern_result probe_with(const struct pattern *pattern, char c)
+static enum pattern_result probe_with(const struct pattern *pattern, struct bytes character)
 {
-	char subject[PROBE_RUN + 4];
+	struct buf subject = {0};
+	size_t run = PROBE_RUN * character.len;
+	enum pattern_result result = PATTERN_NO;
 
-	memset(subject, c, PROBE_RUN);
-	memcpy(subject + PROBE_RUN, "@\x01", 3);
-	for (size_t len = PROBE_RUN; len <= PROBE_RUN + 2; len++)
-		if (pattern_match(pattern, bytes_of(subject, len)) == PATTERN_LIMIT)
+	for (int i = 0; i < PROBE_RUN; i++)
+		buf_put_bytes(&subject, character);
+	buf_put_text(&subject, "@\x01");
+	for (size_t len = run; len <= run + 2 && result != PATTERN_LIMIT; len++) {
+		uint64_t budget = PATTERN_BUDGET_STEPS;
+
+		result = pattern_match(pattern, bytes_slice(buf_bytes(&subject), 0, len), &budget);
+	}
+	buf_clear(&subject);
+	return result;
+}
+
+/* Of an expression that has compiled, so it is UTF-8. */
+static size_t character_length(uint8_t first)
+{
+	return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : CHARACTER_MAX_BYTES;
+}
+
+static enum pattern_result probe_with_each(const struct pattern *pattern, struct bytes characters)
+{
+	size_t at = 0;
+
+	while (at < characters.len) {
+		size_t len = character_length(characters.data[at]);
+
+		if (probe_with(pattern, bytes_slice(characters, at, at + len)) == PATTERN_LIMIT)
 			return PATTERN_LIMIT;
+		at += len;
+	}
 	return PATTERN_NO;
 }
 
 enum pattern_result pattern_probe(const struct pattern *pattern, const char *expression)
 {
-	static const char always[] = "a0 .-@";
-	bool seen[256] = {false};
-
-	for (size_t i = 0; i < strlen(always) + strlen(expression); i++) {
-		uint8_t c = (uint8_t)(i < strlen(always) ? always[i] : expression[i - strlen(always)]);
-
-		if (!seen[c] && probe_with(pattern, (char)c) == PATTERN_LIMIT)
-			return PATTERN_LIMIT;
-		seen[c] = true;
-	}
-	return PATTERN_NO;
+	if (probe_with_each(pattern, bytes_text("a0 .-@")) == PATTERN_LIMIT)
+		return PATTERN_LIMIT;
+	return probe_with_each(pattern, bytes_text(expression));
 }
