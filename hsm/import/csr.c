@@ -17,33 +17,47 @@ static bool add_subject(X509_REQ *request, const char *name)
 	       X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0) == 1;
 }
 
-static GENERAL_NAMES *alternative_name(enum key_purpose purpose, const char *name)
+static bool add_name(GENERAL_NAMES *names, int type, const char *name)
 {
-	GENERAL_NAMES *names = GENERAL_NAMES_new();
 	GENERAL_NAME *one = GENERAL_NAME_new();
 	ASN1_IA5STRING *text = ASN1_IA5STRING_new();
 
 	if (names == NULL || one == NULL || text == NULL || ASN1_STRING_set(text, name, -1) != 1) {
-		GENERAL_NAMES_free(names);
 		GENERAL_NAME_free(one);
 		ASN1_IA5STRING_free(text);
-		return NULL;
+		return false;
 	}
-	GENERAL_NAME_set0_value(one, purpose == KEY_PURPOSE_TLS ? GEN_DNS : GEN_EMAIL, text);
-	sk_GENERAL_NAME_push(names, one);
-	return names;
+	GENERAL_NAME_set0_value(one, type, text);
+	if (sk_GENERAL_NAME_push(names, one) > 0)
+		return true;
+	GENERAL_NAME_free(one);
+	return false;
 }
 
-static bool add_extensions(X509_REQ *request, enum key_purpose purpose, const char *name)
+static GENERAL_NAMES *alternative_names(const struct request_task *task)
 {
-	GENERAL_NAMES *names = alternative_name(purpose, name);
+	GENERAL_NAMES *names = GENERAL_NAMES_new();
+	bool good = add_name(names, task->purpose == KEY_PURPOSE_TLS ? GEN_DNS : GEN_EMAIL, task->name);
+
+	for (size_t i = 0; good && i < task->n_dns_names; i++)
+		good = add_name(names, GEN_DNS, task->dns_names[i]);
+	if (good)
+		return names;
+	GENERAL_NAMES_free(names);
+	return NULL;
+}
+
+static bool add_extensions(X509_REQ *request, const struct request_task *task)
+{
+	GENERAL_NAMES *names = alternative_names(task);
 	EXTENDED_KEY_USAGE *extended = sk_ASN1_OBJECT_new_null();
 	ASN1_BIT_STRING *usage = ASN1_BIT_STRING_new();
 	STACK_OF(X509_EXTENSION) *extensions = NULL;
 	bool good = names != NULL && extended != NULL && usage != NULL;
 
 	good = good &&
-	       sk_ASN1_OBJECT_push(extended, OBJ_nid2obj(purpose == KEY_PURPOSE_TLS ? NID_server_auth : NID_email_protect)) > 0 &&
+	       sk_ASN1_OBJECT_push(extended,
+				   OBJ_nid2obj(task->purpose == KEY_PURPOSE_TLS ? NID_server_auth : NID_email_protect)) > 0 &&
 	       ASN1_BIT_STRING_set_bit(usage, 0, 1) == 1 && /* digitalSignature */
 	       X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, 0) == 1 &&
 	       X509V3_add1_i2d(&extensions, NID_key_usage, usage, 1, 0) == 1 &&
@@ -106,15 +120,16 @@ static void put_der(struct buf *der, X509_REQ *request)
 	OPENSSL_free(octets);
 }
 
-bool csr_make(const struct session *session, const struct generated_key *key, enum key_purpose purpose, const char *name,
-	      struct buf *der, struct err *err)
+bool csr_make(const struct session *session, const struct generated_key *key, const struct request_task *task, struct buf *der,
+	      struct err *err)
 {
 	X509_REQ *request = X509_REQ_new();
-	bool good = request != NULL && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 && add_subject(request, name) &&
-		    X509_REQ_set_pubkey(request, key->public_key) == 1 && add_extensions(request, purpose, name);
+	bool good = request != NULL && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
+		    add_subject(request, task->name) && X509_REQ_set_pubkey(request, key->public_key) == 1 &&
+		    add_extensions(request, task);
 
 	if (!good)
-		err_set(err, ERR_INVALID, "no certificate request can be made for \"%s\"", name);
+		err_set(err, ERR_INVALID, "no certificate request can be made for \"%s\"", task->name);
 	good = good && sign(session, key, request, err);
 	if (good)
 		put_der(der, request);

@@ -87,12 +87,16 @@ extern const unsigned long key_attribute_types[KEY_ATTRIBUTES];
 
 enum key_purpose { KEY_PURPOSE_MAIL = 1, KEY_PURPOSE_TLS = 2 };
 
+#define REQUEST_DNS_NAMES_MAX 100 /* beside `name`; public CAs take no more in a certificate */
+
 /* A key pair that is born on the token, and the request for its certificate (PKCS#10). */
 struct request_task {
 	enum key_purpose purpose;
 	char *name; /* mail address (rfc822Name), or host name (dNSName) with KEY_PURPOSE_TLS */
 	char *key_type; /* "rsa2048", "rsa3072", "rsa4096", "p256", "p384" */
 	struct bytes key_id; /* PROVISION_KEY_ID_BYTES */
+	char **dns_names; /* further host names (dNSName), at most REQUEST_DNS_NAMES_MAX; with KEY_PURPOSE_TLS alone */
+	size_t n_dns_names;
 };
 
 struct request_result {

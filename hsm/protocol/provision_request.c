@@ -59,6 +59,19 @@ void request_task_encode(struct buf *out, const struct request_task *task)
 	msg_put_text(out, task->name);
 	msg_put_text(out, task->key_type);
 	msg_put_bytes(out, task->key_id);
+	piece_put_texts(out, task->dns_names, task->n_dns_names);
+}
+
+/* What the members mean together. */
+static bool check_request(const struct request_task *task, struct err *err)
+{
+	if (task->key_id.len != PROVISION_KEY_ID_BYTES)
+		return err_set(err, ERR_INVALID, "the key's id has %zu octets, not %d", task->key_id.len, PROVISION_KEY_ID_BYTES);
+	if (task->n_dns_names > 0 && task->purpose != KEY_PURPOSE_TLS)
+		return err_set(err, ERR_INVALID, "host names belong to the certificate of a TLS server");
+	if (task->n_dns_names > REQUEST_DNS_NAMES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d further host names", REQUEST_DNS_NAMES_MAX);
+	return true;
 }
 
 bool request_task_decode(struct msg *msg, struct request_task *task, struct err *err)
@@ -69,10 +82,8 @@ bool request_task_decode(struct msg *msg, struct request_task *task, struct err 
 	decoded.name = msg_get_text(msg);
 	decoded.key_type = msg_get_text(msg);
 	decoded.key_id = piece_get_owned(msg);
-	good = msg_end(msg, "request task", err);
-	if (good && decoded.key_id.len != PROVISION_KEY_ID_BYTES)
-		good =
-		    err_set(err, ERR_INVALID, "the key's id has %zu octets, not %d", decoded.key_id.len, PROVISION_KEY_ID_BYTES);
+	decoded.dns_names = piece_get_texts(msg, &decoded.n_dns_names);
+	good = msg_end(msg, "request task", err) && check_request(&decoded, err);
 	if (!good) {
 		request_task_clear(&decoded);
 		return false;
@@ -86,6 +97,7 @@ void request_task_clear(struct request_task *task)
 	free(task->name);
 	free(task->key_type);
 	piece_clear_owned(&task->key_id);
+	piece_clear_texts(task->dns_names, task->n_dns_names);
 	*task = (struct request_task){0};
 }
 

@@ -22,7 +22,7 @@ static bool request(struct provision *provision, const struct request_task *task
 	if (good)
 		provision_say(provision, "The token makes the key; an RSA key may take a minute.");
 	good = good && key_generate(session, task->key_type, task->key_id, task->name, &key, err);
-	good = good && csr_make(session, &key, task->purpose, task->name, &csr, err);
+	good = good && csr_make(session, &key, task, &csr, err);
 	if (good)
 		request_result_encode(
 		    out, &(struct request_result){.csr = buf_bytes(&csr), .key_type = key.type, .attributes = key.attributes});

@@ -58,16 +58,14 @@ static bool check_no_request(struct console *console, enum certificate_kind kind
 	return why.code == ERR_NOT_FOUND || err_set(err, why.code, "%s", why.text);
 }
 
-static bool run_request(struct console *console, enum certificate_kind kind, const char *name, const char *key,
-			struct key_making *making, struct request_result *result, struct err *err)
+static bool run_request(struct console *console, const struct request_task *wanted, struct key_making *making,
+			struct request_result *result, struct err *err)
 {
-	const struct request_task request = {.purpose = (enum key_purpose)kind,
-					     .name = (char *)name,
-					     .key_type = (char *)key,
-					     .key_id = bytes_of(making->id, sizeof making->id)};
+	struct request_task request = *wanted;
 	struct task task;
 	bool done = key_making_task(console, making, &task, err);
 
+	request.key_id = bytes_of(making->id, sizeof making->id);
 	if (done) {
 		done = provision_request(&task.call, &request, result, err);
 		task_close(&task);
@@ -75,13 +73,13 @@ static bool run_request(struct console *console, enum certificate_kind kind, con
 	return done;
 }
 
-static bool store_made(struct console *console, enum certificate_kind kind, const char *name, const struct key_making *making,
+static bool store_made(struct console *console, const struct request_task *wanted, const struct key_making *making,
 		       const struct request_result *result, struct err *err)
 {
 	char *attributes = attributes_text(&result->attributes);
 	bool stored = store_request_add(console->store,
-					&(struct certificate_request){.kind = kind,
-								      .name = (char *)name,
+					&(struct certificate_request){.kind = (enum certificate_kind)wanted->purpose,
+								      .name = wanted->name,
 								      .key_type = result->key_type,
 								      .key_id = bytes_of(making->id, sizeof making->id),
 								      .attributes = attributes,
@@ -94,16 +92,16 @@ static bool store_made(struct console *console, enum certificate_kind kind, cons
 	return stored;
 }
 
-static bool make_and_store(struct console *console, enum certificate_kind kind, const char *name, const char *key,
-			   struct request_result *result, struct err *err)
+static bool make_and_store(struct console *console, const struct request_task *wanted, struct request_result *result,
+			   struct err *err)
 {
 	struct key_making making;
 	bool stored = false;
 
 	if (!key_making_begin(console, &making, err))
 		return false;
-	if (run_request(console, kind, name, key, &making, result, err)) {
-		stored = store_made(console, kind, name, &making, result, err);
+	if (run_request(console, wanted, &making, result, err)) {
+		stored = store_made(console, wanted, &making, result, err);
 		if (!stored) {
 			key_making_take_back(console, &making, err);
 			request_result_clear(result);
@@ -113,16 +111,16 @@ static bool make_and_store(struct console *console, enum certificate_kind kind, 
 	return stored;
 }
 
-bool request_certificate(struct console *console, enum certificate_kind kind, const char *name, const char *key, struct err *err)
+static bool request_certificate(struct console *console, const struct request_task *wanted, struct err *err)
 {
 	struct request_result result;
 	sigset_t before;
 	bool done;
 
-	if (!check_no_request(console, kind, name, err))
+	if (!check_no_request(console, (enum certificate_kind)wanted->purpose, wanted->name, err))
 		return false;
 	uninterrupted_begin(&before);
-	done = make_and_store(console, kind, name, key, &result, err);
+	done = make_and_store(console, wanted, &result, err);
 	uninterrupted_end(&before);
 	if (!done)
 		return false;
@@ -135,12 +133,42 @@ bool request_certificate(struct console *console, enum certificate_kind kind, co
 	return true;
 }
 
+/* A CA may give a wildcard (RFC 6125 §6.4.3); no listener is named so. */
+static bool check_dns_name(const char *name, struct err *err)
+{
+	return setting_type_check(SETTING_HOST_NAME, strncmp(name, "*.", 2) == 0 ? name + 2 : name, err) ||
+	       err_prefix(err, "dns %s", name);
+}
+
+/* What follows the name: [key TYPE] [dns NAME [[dns] NAME]...]. */
+static bool read_options(const struct parsed *parsed, size_t at, struct request_task *wanted, struct err *err)
+{
+	if (at < parsed->count && strcmp(parsed->words[at], "key") == 0) {
+		wanted->key_type = parsed->words[at + 1];
+		at += 2;
+	}
+	for (; at < parsed->count; at++) {
+		if (strcmp(parsed->words[at], "dns") == 0)
+			continue;
+		if (!check_dns_name(parsed->words[at], err))
+			return false;
+		wanted->dns_names[wanted->n_dns_names++] = parsed->words[at];
+	}
+	return true;
+}
+
 bool certificate_request(struct console *console, const struct parsed *parsed, struct err *err)
 {
-	bool chosen = parsed_has(parsed, "key");
+	enum certificate_kind kind = certificate_kind_of(parsed);
+	struct request_task wanted = {.purpose = (enum key_purpose)kind,
+				      .name = parsed->typed[0],
+				      .key_type = (char *)DEFAULT_KEY,
+				      .dns_names = mem_new_array(parsed->count, sizeof *wanted.dns_names)};
+	bool done = read_options(parsed, kind == CERTIFICATE_KIND_TLS ? 4 : 3, &wanted, err) &&
+		    request_certificate(console, &wanted, err);
 
-	return request_certificate(console, certificate_kind_of(parsed), parsed->typed[0],
-				   chosen ? parsed->words[parsed->count - 1] : DEFAULT_KEY, err);
+	free(wanted.dns_names);
+	return done;
 }
 
 /* ---- install ---- */
@@ -252,7 +280,7 @@ static bool cancel(struct console *console, const struct certificate_request *re
 	return done && store_request_delete(console->store, request->id, err);
 }
 
-bool cancel_request(struct console *console, enum certificate_kind kind, const char *name, struct err *err)
+static bool cancel_request(struct console *console, enum certificate_kind kind, const char *name, struct err *err)
 {
 	struct certificate_request request;
 	sigset_t before;

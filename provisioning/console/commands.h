@@ -20,11 +20,6 @@ command_run certificate_reinstall, certificate_forget_password;
 command_run certificate_request, certificate_request_cancel, certificate_install;
 command_run show_certificate_requests, show_certificate_request;
 
-/* The same for any kind: `key` as struct request_task has it. */
-bool request_certificate(struct console *console, enum certificate_kind kind, const char *name, const char *key,
-			 struct err *err) MUST_USE;
-bool cancel_request(struct console *console, enum certificate_kind kind, const char *name, struct err *err) MUST_USE;
-
 /* cmd_certificate_show.c */
 command_run show_certificates, show_certificates_detail;
 

@@ -209,8 +209,11 @@ def a_key_is_imported_or_born_on_the_token():
     contains(SLOW.console(f"certificate import --tls other.example.com {file}", stdin="secret\n", ok=False), "not for other.example.com")
     contains(SLOW.console(f"certificate import {SENDER} {file}", stdin="secret\n", ok=False), SENDER)
     contains(SLOW.console(f"certificate import --tls mx.example.com {file}", stdin="secret\n"), "It serves after")
-    out = SLOW.console("certificate request tls localhost key p256")
+    contains(SLOW.console("certificate request tls localhost dns a@example.com", ok=False), "dns a@example.com")
+    out = SLOW.console("certificate request tls localhost key p256 dns mx1.example.com dns *.example.net")
     request = out[out.index("-----BEGIN"):out.index("-----END")] + "-----END CERTIFICATE REQUEST-----\n"
+    shown = subprocess.run(["openssl", "req", "-noout", "-text", "-verify"], input=request, capture_output=True, text=True)
+    contains(shown.stdout, "DNS:localhost, DNS:mx1.example.com, DNS:*.example.net")
     contains(SLOW.console(f"certificate install tls localhost {certificate_of(SLOW, 'localhost', request)}"), "It serves after")
     contains(SLOW.console("show certificates detail"), "TLS servers")
 

@@ -89,14 +89,24 @@ static void certify(struct buf *out, struct bytes csr, const char *address)
 	X509_REQ_free(decoded);
 }
 
-static bool asks_for(X509_REQ *decoded, int type, const char *name)
+/* "a, b": of the type, and no others. */
+static bool asks_for(X509_REQ *decoded, int type, const char *wanted)
 {
 	STACK_OF(X509_EXTENSION) *extensions = X509_REQ_get_extensions(decoded);
 	GENERAL_NAMES *names = X509V3_get_d2i(extensions, NID_subject_alt_name, NULL, NULL);
-	const GENERAL_NAME *one = sk_GENERAL_NAME_num(names) == 1 ? sk_GENERAL_NAME_value(names, 0) : NULL;
-	bool same = one != NULL && one->type == type && (size_t)ASN1_STRING_length(one->d.ia5) == strlen(name) &&
-		    memcmp(ASN1_STRING_get0_data(one->d.ia5), name, strlen(name)) == 0;
+	struct buf found = {0};
+	bool same = true;
 
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *one = sk_GENERAL_NAME_value(names, i);
+
+		same = same && one->type == type;
+		buf_put_text(&found, i == 0 ? "" : ", ");
+		if (one->type == type)
+			buf_put(&found, ASN1_STRING_get0_data(one->d.ia5), (size_t)ASN1_STRING_length(one->d.ia5));
+	}
+	same = CHECK_TEXT(buf_text(&found), wanted) && same;
+	buf_clear(&found);
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 	return same;
@@ -165,7 +175,8 @@ static void check_birth(const struct request_result *result, bool nss)
 
 static void request_and_install(struct desk *desk, const char *kind, const char *type, bool nss)
 {
-	struct request_task task = {KEY_PURPOSE_MAIL, ADDRESS, (char *)kind, provisioning_key_id()};
+	struct request_task task = {
+	    .purpose = KEY_PURPOSE_MAIL, .name = ADDRESS, .key_type = (char *)kind, .key_id = provisioning_key_id()};
 	struct request_result requested = {0};
 	struct import_result installed = {0};
 	struct buf pem = {0};
@@ -206,14 +217,20 @@ static void every_kind_of_key_is_born_and_certified(void)
 
 static void a_request_for_tls_names_a_host(void)
 {
-	struct request_task task = {KEY_PURPOSE_TLS, "mx1.example.co.jp", "p256", provisioning_key_id()};
+	char *further[] = {(char *)"mx.example.co.jp", (char *)"*.example.net"};
+	struct request_task task = {.purpose = KEY_PURPOSE_TLS,
+				    .name = (char *)"mx1.example.co.jp",
+				    .key_type = (char *)"p256",
+				    .key_id = provisioning_key_id(),
+				    .dns_names = further,
+				    .n_dns_names = 2};
 	struct request_result requested = {0};
 	struct desk desk;
 	struct err err;
 
 	desk_open_plain(&desk);
 	if (CHECK_OK(request(&desk, &task, &requested, &err), &err))
-		check_request(&requested, GEN_DNS, "mx1.example.co.jp");
+		check_request(&requested, GEN_DNS, "mx1.example.co.jp, mx.example.co.jp, *.example.net");
 	request_result_clear(&requested);
 	desk_close(&desk);
 }
@@ -222,7 +239,8 @@ static void a_request_for_tls_names_a_host(void)
 static void a_long_address_is_requested_without_a_cn(void)
 {
 	char address[200];
-	struct request_task task = {KEY_PURPOSE_MAIL, address, "p256", provisioning_key_id()};
+	struct request_task task = {
+	    .purpose = KEY_PURPOSE_MAIL, .name = address, .key_type = "p256", .key_id = provisioning_key_id()};
 	struct request_result requested = {0};
 	struct desk desk;
 	struct err err;
@@ -238,7 +256,8 @@ static void a_long_address_is_requested_without_a_cn(void)
 
 static void a_refused_request_leaves_nothing(void)
 {
-	struct request_task task = {KEY_PURPOSE_MAIL, ADDRESS, "p521", provisioning_key_id()};
+	struct request_task task = {
+	    .purpose = KEY_PURPOSE_MAIL, .name = ADDRESS, .key_type = "p521", .key_id = provisioning_key_id()};
 	struct request_result requested = {0}, again = {0};
 	char *before, *after;
 	struct desk desk;
@@ -282,7 +301,8 @@ static void try_install(struct desk *desk, const struct request_task *task, stru
 
 static void a_certificate_that_does_not_fit_is_refused(void)
 {
-	struct request_task task = {KEY_PURPOSE_MAIL, ADDRESS, "p256", provisioning_key_id()};
+	struct request_task task = {
+	    .purpose = KEY_PURPOSE_MAIL, .name = ADDRESS, .key_type = "p256", .key_id = provisioning_key_id()};
 	struct request_result requested = {0};
 	struct buf good = {0}, other_address = {0}, other_key = {0};
 	EVP_PKEY *key = test_key("p256");
@@ -316,7 +336,8 @@ static void a_certificate_that_does_not_fit_is_refused(void)
 
 static void a_sweep_removes_what_it_is_told_and_no_more(void)
 {
-	struct request_task task = {KEY_PURPOSE_MAIL, ADDRESS, "p256", provisioning_key_id()};
+	struct request_task task = {
+	    .purpose = KEY_PURPOSE_MAIL, .name = ADDRESS, .key_type = "p256", .key_id = provisioning_key_id()};
 	struct request_result requested = {0};
 	struct bytes ids[2] = {task.key_id, provisioning_key_id()};
 	struct buf payload = {0}, answer = {0};

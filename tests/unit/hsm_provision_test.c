@@ -166,7 +166,14 @@ static bool again_tests(struct msg *msg, struct buf *out, struct err *err)
 
 static void build_request(struct buf *out)
 {
-	request_task_encode(out, &(struct request_task){KEY_PURPOSE_TLS, "mx1.example.co.jp", "p384", bytes_text(KEY_ID)});
+	char *names[] = {(char *)"mx.example.co.jp", (char *)"*.example.net"};
+
+	request_task_encode(out, &(struct request_task){.purpose = KEY_PURPOSE_TLS,
+							.name = (char *)"mx1.example.co.jp",
+							.key_type = (char *)"p384",
+							.key_id = bytes_text(KEY_ID),
+							.dns_names = names,
+							.n_dns_names = 2});
 }
 
 static bool again_request(struct msg *msg, struct buf *out, struct err *err)
