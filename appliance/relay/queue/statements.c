@@ -26,8 +26,8 @@
 	"SELECT e.id, e.status, m.sender, m.header_from, r.address, m.message_id, e.reason, m.sender_ip, e.source_ip,"           \
 	" m.subject, m.api_data"
 #define EVENT_JOIN                                                                                                               \
-	" CROSS JOIN log_message AS m ON m.id = e.message"                                                                       \
-	" CROSS JOIN log_recipient AS r ON r.message = e.message AND r.recipient = e.recipient "
+	" CROSS JOIN log_recipient AS r ON r.message = e.message AND r.recipient = e.recipient"                                  \
+	" CROSS JOIN log_message AS m ON m.id = e.message "
 #define EVENT_PAGE(index, status)                                                                                                \
 	EVENT_COLUMNS " FROM (SELECT id AS page_id FROM event INDEXED BY " index " WHERE server = ?1 " status                    \
 		      " AND id >= ?2 AND id < ?3 ORDER BY id LIMIT ?5 OFFSET ?6)"                                                \
