@@ -19,6 +19,7 @@
 #include "appliance/base/secret.h"
 #include "appliance/relay/api/api_server.h"
 #include "appliance/relay/delivery/delivery.h"
+#include "appliance/relay/observe/metrics_server.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/api_tls.h"
@@ -45,6 +46,10 @@ struct relay {
 	struct api_tls *api_tls;
 	struct delivery *delivery;
 	struct observe *observe;
+	struct metrics_server *metrics;
+	struct submission_tally tally;
+	struct metrics_relay state; /* as the metrics show it */
+	char *locked_why;
 	struct config *config; /* that runs */
 	struct config *waiting; /* came before the store was ready */
 	bool store_ready;
@@ -69,6 +74,7 @@ static void on_delivery_stopped(void *arg)
 	struct relay *relay = arg;
 
 	observe_stop(relay->observe);
+	metrics_server_stop(relay->metrics);
 	queue_close(relay->queue, on_closed, relay);
 }
 
@@ -148,6 +154,7 @@ static bool apply_config(struct relay *relay, struct config *config, struct err 
 	relay->api_tls = api_tls;
 	delivery_configure(relay->delivery, config);
 	observe_configure(relay->observe, config);
+	metrics_server_configure(relay->metrics, config);
 	config_unref(relay->config);
 	relay->config = config_ref(config);
 	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
@@ -229,6 +236,8 @@ static void on_listener(struct relay *relay, struct msg *msg, int fd)
 
 	if (fd >= 0 && strncmp(address, "api ", 4) == 0)
 		api_server_add_socket(relay->api, address + 4, fd);
+	else if (fd >= 0 && strncmp(address, "metrics ", 8) == 0)
+		metrics_server_add_socket(relay->metrics, address + 8, fd);
 	else if (fd >= 0)
 		smtp_server_add_socket(relay->smtp, address, fd);
 	free(address);
@@ -256,7 +265,10 @@ static void on_ping(struct relay *relay, struct msg *msg)
 
 static void on_lag(unsigned ms, unsigned late_ms, void *arg)
 {
-	(void)arg;
+	struct relay *relay = arg;
+
+	relay->state.held_up_total++;
+	relay->state.held_up_ms_total += ms;
 	log_warning("loop.held-up", LOG_NUMBER("ms", ms), LOG_NUMBER("late_ms", late_ms));
 }
 
@@ -309,7 +321,9 @@ static void on_locked(struct relay *relay, struct msg *msg)
 
 	log_info(locked ? "signer.locked" : "signer.unlocked", LOG_TEXT("why", why));
 	signer_set_locked(relay->signer, locked, why);
-	free(why);
+	relay->state.locked = locked;
+	free(relay->locked_why);
+	relay->locked_why = why;
 }
 
 static void on_console(struct relay *relay, int fd)
@@ -434,6 +448,30 @@ static void on_prune(evutil_socket_t fd, short what, void *arg)
 	queue_log_prune(relay->queue, NULL, now - LOG_RETENTION_MAX_MS, on_pruned, NULL);
 }
 
+/* ---- Metrics ---- */
+
+static void read_metrics(struct metrics *metrics, void *arg)
+{
+	struct relay *relay = arg;
+
+	*metrics = (struct metrics){
+	    .relay = relay->state,
+	    .config = relay->config,
+	    .tally = relay->tally,
+	    .smtp = smtp_server_state(relay->smtp),
+	    .api = api_server_state(relay->api),
+	    .tls = tls_state(relay->tls),
+	    .delivery = delivery_state(relay->delivery),
+	    .signer = signer_state(relay->signer),
+	    .queue = queue_count(relay->queue),
+	    .health = queue_health(relay->queue),
+	    .now = clock_wall_seconds(),
+	};
+	metrics->relay.store_ready = relay->store_ready;
+	metrics->relay.stopping = relay->stopping;
+	metrics->relay.locked_why = relay->locked_why;
+}
+
 /* ---- Start and end ---- */
 
 static bool confine(const char *state_directory, struct err *err)
@@ -475,16 +513,19 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->lag = lag_new(relay->base, RELAY_HELD_UP_MS, on_lag, relay);
 	relay->signer = signer_new(relay->base);
 	signer_watch(relay->signer, on_signer_event, relay);
-	signer_set_locked(relay->signer, true, "no worker yet");
+	relay->locked_why = mem_string("no worker yet");
+	relay->state = (struct metrics_relay){.locked = true, .started = clock_wall_seconds()};
+	signer_set_locked(relay->signer, true, relay->locked_why);
 
 	const struct submission_context context = {
-	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool};
+	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool, .tally = &relay->tally};
 
 	relay->tls = tls_new(relay->base, relay->signer, err);
 	if (relay->tls == NULL)
 		return false;
 	relay->smtp = smtp_server_new(&context);
 	smtp_server_use_tls(relay->smtp, relay->tls);
+	relay->metrics = metrics_server_new(relay->base, read_metrics, relay);
 	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
 	relay->observe = observe_new(&(struct observe_context){

@@ -54,6 +54,21 @@ static bool append_listens_of(const struct settings *settings, const char *serve
 	return distinct;
 }
 
+static bool append_metrics_listens(const struct settings *settings, char ***all, size_t *n_all, struct err *err)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		const struct setting *setting = &settings->items[i];
+
+		if (strcmp(setting->path, "system metrics listen") != 0)
+			continue;
+		if (names_contain(*all, *n_all, setting->value))
+			return err_set(err, ERR_EXISTS, "system metrics listen %s: another listener has this address",
+				       setting->value);
+		append_name(all, n_all, "metrics ", setting->value);
+	}
+	return true;
+}
+
 char **listeners_wanted(const struct settings *settings, struct err *err)
 {
 	size_t n_servers, n_all = 0;
@@ -65,7 +80,7 @@ char **listeners_wanted(const struct settings *settings, struct err *err)
 		distinct = append_listens_of(settings, servers[i], "smtp", &all, &n_all, err) &&
 			   append_listens_of(settings, servers[i], "api", &all, &n_all, err);
 	path_words_free(servers);
-	if (distinct)
+	if (distinct && append_metrics_listens(settings, &all, &n_all, err))
 		return all;
 	path_words_free(all);
 	return NULL;

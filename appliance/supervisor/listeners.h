@@ -10,7 +10,8 @@
 #define LISTENER_BACKLOG 1024
 
 struct listener {
-	char *address; /* as configured, "127.0.0.1:25", "[::1]:25"; of the HTTP API "api 127.0.0.1:8443" */
+	char *address; /* as configured, "127.0.0.1:25", "[::1]:25"; of the HTTP API "api 127.0.0.1:8443", of the
+			  metrics "metrics 127.0.0.1:9100" */
 	int fd; /* listening, non-blocking, close-on-exec */
 };
 

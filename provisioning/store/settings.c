@@ -18,6 +18,9 @@ const struct setting_row setting_rows[] = {
     {"system host-name", SETTING_HOST_NAME, .help = "Name in greetings and Received (default: its own)"},
     {"system name-server", SETTING_NAME_SERVER, .repeatable = true, .help = "DNS server (default: those of /etc/resolv.conf)"},
 
+    {"system metrics listen", SETTING_ADDRESS_PORT, .repeatable = true,
+     .help = "Serve /metrics and /healthz here, without login"},
+
     {"hsm module", SETTING_PATH, .help = "PKCS#11 module of the HSM's vendor"},
     {"hsm token", SETTING_TEXT, .help = "Label of the token"},
     {"hsm backend", SETTING_WORD, .choices = "engine|cryptoki", .fallback = "engine", .help = "How the token is driven"},

@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/queue/fault.h"
 #include "appliance/relay/signing/submission_private.h"
+#include "appliance/relay/signing/tally.h"
 
 void submission_set_failure(struct submission *submission, int code, const char *enhanced, const char *format, ...)
 {
@@ -132,12 +134,39 @@ static void log_refusal(const struct submission *submission, const char *id)
 		 LOG_NUMBER("code", submission->failure.code), LOG_TEXT("reply", submission->failure.text));
 }
 
+static enum tally_interface interface_of(const struct submission *submission)
+{
+	return strncmp(submission->protocol, "HTTP", 4) == 0 ? TALLY_API : TALLY_SMTP;
+}
+
+static void count_refused(const struct submission *submission)
+{
+	const struct submission_reply *failure = &submission->failure;
+	struct submission_tally *tally = submission->context.tally;
+
+	if (tally != NULL)
+		tally->refused[interface_of(submission)][tally_reason_of(failure->code, failure->enhanced, failure->text)]++;
+}
+
+static void count_stored(const struct submission *submission)
+{
+	struct submission_tally *tally = submission->context.tally;
+	size_t n_signed = submission->decision.n_signed;
+
+	if (tally == NULL)
+		return;
+	(n_signed > 0 ? tally->signed_messages : tally->plain_messages)[interface_of(submission)]++;
+	tally->signed_recipients += n_signed;
+	tally->plain_recipients += submission->n_recipients - n_signed;
+}
+
 void submission_end(struct submission *submission)
 {
 	char id[24];
 
 	snprintf(id, sizeof id, "%" PRIx64, submission->id);
 	log_refusal(submission, id);
+	count_refused(submission);
 	if (!submission->aborted)
 		submission->done(&submission->failure, submission->done_arg);
 	submission_free(submission);
@@ -166,6 +195,7 @@ void submission_stored(struct submission *submission)
 	snprintf(id, sizeof id, "%" PRIx64, submission->id);
 	snprintf(reply.text, sizeof reply.text, "Ok: queued as %s", id);
 	log_stored(submission, id);
+	count_stored(submission);
 	if (!submission->aborted)
 		submission->done(&reply, submission->done_arg);
 	submission_free(submission);

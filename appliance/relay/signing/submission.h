@@ -11,6 +11,7 @@
 #include "hsm/client/signer.h"
 
 struct pool;
+struct submission_tally;
 
 /* What every submission uses; one per relay process. */
 struct submission_context {
@@ -18,6 +19,7 @@ struct submission_context {
 	struct queue *queue;
 	struct signer *signer;
 	struct pool *pool; /* for re-encoding */
+	struct submission_tally *tally; /* counts what becomes of messages; NULL: nobody does */
 };
 
 struct submission_envelope {

@@ -58,6 +58,7 @@ struct submission {
 	struct queue_body *encoded; /* its re-encoded leaves, or NULL */
 	struct err encode_error; /* set by the pool thread, of CHECKING as well */
 	uint64_t sign_id; /* for signer_cancel while SIGNING */
+	int64_t sign_asked_ms; /* monotonic */
 	struct rendering message; /* the signed rendering */
 };
 

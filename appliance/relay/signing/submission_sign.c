@@ -6,6 +6,7 @@
 #include "appliance/base/pool.h"
 #include "appliance/relay/queue/fault.h"
 #include "appliance/relay/signing/submission_private.h"
+#include "appliance/relay/signing/tally.h"
 
 #define SIGNING_TIME_NEAR_SECONDS (50 * 60) /* of the Date field: Thunderbird shows a mismatch beyond an hour (design §11) */
 
@@ -87,6 +88,7 @@ static void request_signature(struct submission *submission)
 
 	EVP_DigestFinal_ex(submission->digest, request.digest, NULL);
 	submission->state = SUBMISSION_SIGNING;
+	submission->sign_asked_ms = clock_monotonic_ms();
 	submission->sign_id = signer_request(submission->context.signer, &request, deadline, on_signed, submission);
 }
 
@@ -114,6 +116,8 @@ static void on_signed(enum signer_outcome outcome, struct bytes cms, const char 
 	struct err err;
 
 	(void)fault_point("message.signed");
+	if (outcome == SIGNER_SIGNED && submission->context.tally != NULL)
+		tally_latency_add(&submission->context.tally->signing, clock_monotonic_ms() - submission->sign_asked_ms);
 	if (outcome == SIGNER_SIGNED && build_message(submission, cms, &err)) {
 		submission_check(submission);
 		return;
