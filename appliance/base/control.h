@@ -38,7 +38,7 @@ enum relay_frame {
 	RELAY_WORKER = 4, /* u32 number, u32 threads, with the descriptor of a sign.h connection */
 	RELAY_LOCKED = 5, /* u8 locked, text why */
 	RELAY_READY = 6, /* from the relay: store recovered, configuration runs, mail is accepted */
-	RELAY_STOP = 7, /* finish what is being committed, exit 0 */
+	RELAY_STOP = 7, /* u32 milliseconds until SIGKILL: finish what is under way, exit 0 */
 	RELAY_CONSOLE = 8, /* with the descriptor of a console's connection: it asks, the relay answers (query.h) */
 	RELAY_PING = 9, /* u64 number, to a relay that is ready; answered with PONG by its event loop */
 	RELAY_PONG = 10, /* u64 number, u32 milliseconds that the event loop was held up at most since the last one */

@@ -82,7 +82,7 @@ static void on_api_stopped(void *arg)
 {
 	struct relay *relay = arg;
 
-	delivery_stop(relay->delivery, clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2, on_delivery_stopped, relay);
+	delivery_stop(relay->delivery, clock_monotonic_ms() + RELAY_STOP_DELIVERY_MS, on_delivery_stopped, relay);
 }
 
 static void on_smtp_stopped(void *arg)
@@ -92,14 +92,16 @@ static void on_smtp_stopped(void *arg)
 	api_server_stop(relay->api, relay->intake_deadline, on_api_stopped, relay);
 }
 
-static void stop(struct relay *relay, int status)
+static void stop(struct relay *relay, int64_t grace_ms, int status)
 {
+	int64_t intake_ms = grace_ms - RELAY_STOP_DELIVERY_MS - RELAY_STOP_CLOSE_MS;
+
 	if (relay->stopping)
 		return;
 	relay->stopping = true;
 	relay->status = status;
 	log_info("relay.stopping", LOG_NUMBER("status", status));
-	relay->intake_deadline = clock_monotonic_ms() + RELAY_STOP_GRACE_MS / 2;
+	relay->intake_deadline = clock_monotonic_ms() + (intake_ms > 0 ? intake_ms : 0);
 	smtp_server_stop(relay->smtp, relay->intake_deadline, on_smtp_stopped, relay);
 }
 
@@ -107,7 +109,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	(void)number;
 	(void)what;
-	stop(arg, 0);
+	stop(arg, RELAY_STOP_GRACE_MS, 0);
 }
 
 /* ---- Configuration ---- */
@@ -362,7 +364,7 @@ static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, in
 		on_password(relay, msg);
 		break;
 	case RELAY_STOP:
-		stop(relay, 0);
+		stop(relay, msg_get_u32(msg), 0);
 		break;
 	default:
 		log_warning("supervisor.unknown-frame", LOG_NUMBER("type", type));
@@ -376,7 +378,7 @@ static void on_supervisor_gone(struct channel *channel, const struct err *why, v
 {
 	(void)channel;
 	log_error("supervisor.gone", LOG_ERR(why));
-	stop(arg, 0);
+	stop(arg, RELAY_STOP_GRACE_MS, 0);
 }
 
 /* ---- What the store says ---- */
@@ -418,7 +420,7 @@ static void on_health(enum queue_health health, const struct err *err, void *arg
 		log_error(health == QUEUE_FULL ? "store.full" : "store.failed", LOG_TEXT("error", err == NULL ? "" : err->text));
 	smtp_server_set_health(relay->smtp, health);
 	if (health == QUEUE_FAILED)
-		stop(relay, 1);
+		stop(relay, RELAY_STOP_GRACE_MS, 1);
 }
 
 /* ---- The delivery log ---- */

@@ -11,6 +11,7 @@
 
 #include "appliance/base/log.h"
 #include "appliance/base/process.h"
+#include "appliance/supervisor/handover.h"
 #include "appliance/supervisor/privileges.h"
 #include "appliance/supervisor/supervisor.h"
 
@@ -160,6 +161,7 @@ int main(int argc, char **argv)
 	struct arguments arguments;
 	char *state, *programs;
 	struct err err;
+	bool confined;
 
 	parse_arguments(argc, argv, &arguments);
 	log_open("inkand", arguments.log, LOG_INFO);
@@ -171,10 +173,13 @@ int main(int argc, char **argv)
 	programs = program_directory();
 	options.state = state;
 	options.programs = programs;
+	options.arguments = argv;
 	options.log_format = arguments.log == LOG_FORMAT_JSON ? "json" : "text";
 	privileges_raise_limits();
 	(void)process_lock_memory();
-	if (!privileges_keep_needed(&err) || !privileges_confine(programs, &err) || !supervisor_run(&options, &err))
+	confined = getenv(HANDOVER_VARIABLE) != NULL; /* by the program before; the kernel takes 16 confinements at most */
+	if (!privileges_keep_needed(&err) || (!confined && !privileges_confine(programs, &err)) ||
+	    !supervisor_run(&options, &err))
 		fail(&err);
 	free(state);
 	free(programs);

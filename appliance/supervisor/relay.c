@@ -13,6 +13,7 @@
 #include "appliance/supervisor/supervisor_private.h"
 
 #define STOP_GRACE_MS 10000 /* from RELAY_STOP to SIGKILL: what was answered with 250 is on disk long before */
+#define UPGRADE_GRACE_MS 120000 /* the same where sessions in DATA are to end by themselves; others wait at the open socket */
 
 static void start(struct relay *relay);
 
@@ -238,6 +239,8 @@ void relay_start(struct supervisor *supervisor)
 void relay_stop(struct supervisor *supervisor)
 {
 	struct relay *relay = &supervisor->relay;
+	uint32_t grace_ms = supervisor->upgrading ? UPGRADE_GRACE_MS : STOP_GRACE_MS;
+	struct buf payload = {0};
 
 	event_del(relay->start_timer);
 	if (relay->child == NULL) {
@@ -246,8 +249,10 @@ void relay_stop(struct supervisor *supervisor)
 	}
 	relay->state = RELAY_STOPPING;
 	watch_end(&relay->watch);
-	child_send(relay->child, RELAY_STOP, (struct bytes){0}, -1);
-	child_kill_after(relay->child, STOP_GRACE_MS);
+	msg_put_u32(&payload, grace_ms);
+	child_send(relay->child, RELAY_STOP, buf_bytes(&payload), -1);
+	child_kill_after(relay->child, grace_ms);
+	buf_clear(&payload);
 }
 
 /* ---- frames ---- */

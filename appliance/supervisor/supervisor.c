@@ -9,6 +9,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/supervisor/state_directory.h"
+#include "appliance/supervisor/handover.h"
 #include "appliance/supervisor/supervisor_private.h"
 
 bool supervisor_locked(const struct supervisor *supervisor, const char **why)
@@ -46,10 +47,8 @@ struct child *supervisor_spawn(struct supervisor *supervisor, const char *progra
 
 /* ---- stopping ---- */
 
-void supervisor_stop(struct supervisor *supervisor)
+static void stop(struct supervisor *supervisor)
 {
-	if (supervisor->stopping)
-		return;
 	log_info("stopping", LOG_NUMBER("pid", getpid()));
 	supervisor->stopping = true;
 	apply_cancel(supervisor);
@@ -57,6 +56,15 @@ void supervisor_stop(struct supervisor *supervisor)
 	workers_cancel_starts(supervisor);
 	relay_stop(supervisor);
 	supervisor_child_gone(supervisor);
+}
+
+/* Who wants it stopped does not want it back, nor waits as long. */
+void supervisor_stop(struct supervisor *supervisor)
+{
+	if (supervisor->stopping && !supervisor->upgrading)
+		return;
+	supervisor->upgrading = false;
+	stop(supervisor);
 }
 
 /* Mail stops coming in before the workers go, so that what is being signed can be finished. */
@@ -69,6 +77,58 @@ void supervisor_child_gone(struct supervisor *supervisor)
 		event_base_loopexit(supervisor->base, NULL);
 }
 
+static char *own_program(const struct supervisor *supervisor)
+{
+	return mem_format("%s/inkand", supervisor->options->programs);
+}
+
+/* What could not be executed must not stop what runs. */
+void supervisor_upgrade(struct supervisor *supervisor)
+{
+	char *path = own_program(supervisor);
+	struct err err;
+
+	if (supervisor->stopping)
+		log_warning("upgrade.refused", LOG_TEXT("why", "inkand is stopping"));
+	else if (access(path, X_OK) != 0) {
+		err_errno(&err, "%s", path);
+		log_error("upgrade.refused", LOG_ERR(&err));
+	} else {
+		supervisor->upgrading = true;
+		stop(supervisor);
+	}
+	free(path);
+}
+
+static void on_upgrade(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	log_info("upgrade.asked", LOG_TEXT("by", "SIGUSR2"));
+	supervisor_upgrade(arg);
+}
+
+/* The lock goes with the old program: the new one takes it as ever. */
+static bool execute_anew(struct supervisor *supervisor, struct err *err)
+{
+	char *path = own_program(supervisor);
+	int fd = handover_write(&supervisor->listeners, &supervisor->pin, err);
+	char *number;
+
+	if (fd >= 0) {
+		number = mem_format("%d", fd);
+		log_info("upgrade.executing", LOG_TEXT("program", path));
+		(void)signal(SIGUSR2, SIG_IGN); /* until the new program attends to it */
+		(void)setenv(HANDOVER_VARIABLE, number, 1);
+		(void)execv(path, supervisor->options->arguments);
+		err_errno(err, "%s", path);
+		handover_abandon(&supervisor->listeners, fd);
+		free(number);
+	}
+	free(path);
+	return false;
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	(void)what;
@@ -78,9 +138,34 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 /* ---- starting ---- */
 
+/* Without what was handed over a new program begins as any other: mail waits for an operator, and none is lost. */
+static void take_over(struct supervisor *supervisor)
+{
+	const char *number = getenv(HANDOVER_VARIABLE);
+	struct secret *pin;
+	struct err err;
+	int fd;
+
+	if (number == NULL)
+		return;
+	fd = atoi(number);
+	(void)unsetenv(HANDOVER_VARIABLE);
+	if (!handover_read(fd, &supervisor->listeners, &pin, &err)) {
+		log_error("upgrade.handover", LOG_ERR(&err));
+		return;
+	}
+	log_info("upgrade.took-over", LOG_NUMBER("listeners", supervisor->listeners.count), LOG_NUMBER("pin", pin != NULL));
+	if (pin == NULL)
+		return;
+	pin_try(&supervisor->pin, pin, false);
+	pin_accepted(&supervisor->pin); /* it was, by the old program's workers */
+}
+
 /* The PIN first, so that the relay is not told that signing is locked when it will not be. */
 static void start_children(struct supervisor *supervisor)
 {
+	if (pin_usable(&supervisor->pin) && configuration_has_hsm(supervisor->running))
+		workers_start(supervisor);
 	login_from_file(supervisor);
 	relay_start(supervisor);
 }
@@ -88,7 +173,10 @@ static void start_children(struct supervisor *supervisor)
 /* The configuration that runs was checked when it was committed; an address that has gone since must not keep the rest down. */
 static void bind_listeners(struct supervisor *supervisor)
 {
+	struct listeners none = {0};
 	struct err err;
+
+	listeners_adopt(&supervisor->listeners, &none, supervisor->running->listens);
 
 	for (char **wanted = supervisor->running->listens; *wanted != NULL; wanted++) {
 		char *one[] = {*wanted, NULL};
@@ -106,6 +194,7 @@ static bool begin(struct supervisor *supervisor, struct err *err)
 	supervisor->running = configuration_load(supervisor->options->state, CONFIGURATION_RUNNING, err);
 	if (supervisor->running == NULL)
 		return false;
+	take_over(supervisor);
 	bind_listeners(supervisor);
 	if (!control_open(supervisor, err))
 		return false;
@@ -120,17 +209,20 @@ static bool loop(struct supervisor *supervisor, struct err *err)
 {
 	struct event *terminate = evsignal_new(supervisor->base, SIGTERM, on_signal, supervisor);
 	struct event *interrupt = evsignal_new(supervisor->base, SIGINT, on_signal, supervisor);
+	struct event *upgrade = evsignal_new(supervisor->base, SIGUSR2, on_upgrade, supervisor);
 	bool looped;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	event_add(terminate, NULL);
 	event_add(interrupt, NULL);
+	event_add(upgrade, NULL);
 	looped = begin(supervisor, err);
 	if (looped && event_base_dispatch(supervisor->base) != 0)
 		looped = err_set(err, ERR_INTERNAL, "the event loop failed");
 	event_free(terminate);
 	event_free(interrupt);
+	event_free(upgrade);
 	return looped;
 }
 
@@ -175,6 +267,8 @@ bool supervisor_run(const struct supervisor_options *options, struct err *err)
 	}
 	init(&supervisor, options, base);
 	ran = loop(&supervisor, err);
+	if (ran && supervisor.upgrading)
+		ran = execute_anew(&supervisor, err);
 	clear(&supervisor);
 	close(lock);
 	if (ran)

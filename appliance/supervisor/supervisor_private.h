@@ -33,12 +33,14 @@ struct supervisor {
 	struct passwords passwords;
 	struct control control;
 	bool stopping;
+	bool upgrading; /* stopping, to execute the program anew */
 };
 
 /* Mail that needs a signature is put off at once: no worker is ready and none may log in. *why is valid until a change. */
 bool supervisor_locked(const struct supervisor *supervisor, const char **why);
 
 void supervisor_stop(struct supervisor *supervisor); /* orderly: the relay first, then the workers */
+void supervisor_upgrade(struct supervisor *supervisor); /* the same, and executes the program anew */
 void supervisor_child_gone(struct supervisor *supervisor); /* goes on with stopping, when that is under way */
 
 /* A child process of the given program: "inkan-relay" or "inkan-hsm". */

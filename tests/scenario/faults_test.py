@@ -140,6 +140,30 @@ def a_restart_resumes_the_queue():
 
 
 @test
+def an_upgrade_drops_no_session_in_data():
+    """SIGUSR2: inkand executes itself anew. One client is in DATA longer than a stop would let it, one comes meanwhile."""
+    with Sandbox("--sender", f"{SENDER}:p256") as box, Smtp(box.port) as slow, Smtp(box.port) as idle:
+        for text in [f"MAIL FROM:<{SENDER}>", "RCPT TO:<dave@example.net>", "DATA"]:
+            equal(slow.command(text)[0] < 400, True, text)
+        before, replies = box.processes("inkan-relay"), []
+        os.kill(int(box.env["SUPERVISOR_PID"]), signal.SIGUSR2)
+        equal(idle.reply()[0], 421)
+        other = threading.Thread(target=lambda: replies.append(send(box.port, SENDER, ["dave@example.net"], numbered(2))))
+        other.start()
+        for line in numbered(1).splitlines(keepends=True):
+            slow.send(line)
+            time.sleep(1.5)
+        slow.send(b".\r\n")
+        equal(slow.reply()[0], 250)
+        slow.close()
+        other.join(timeout=40)
+        equal(replies[0][0], 250)
+        contains(box.console("show hsm"), "held")  # the PIN that an operator had typed
+        equal(set(before) & set(box.processes("inkan-relay")), set())
+        equal(all(is_signed(message) for message in box.maildir(2)), True)
+
+
+@test
 def a_refused_recipient_is_bounced_and_a_deferred_one_kept():
     sink = Sink()
     with Sandbox("--next-hop", f"127.0.0.1:{sink.port}", "--sender", f"{SENDER}:p256") as box:
