@@ -31,7 +31,9 @@ enum query_kind {
 	QUERY_QUEUE_CHANGE = 3, /* action(hold release retry delete) id("all" or one); one row: recipients changed */
 	QUERY_SESSIONS = 4, /* server; enum query_session */
 	QUERY_DELIVERIES = 5, /* id server sender from to status since until(wall ms); newest first; enum query_delivery */
-	QUERY_EXPLAIN = 6 /* server to* user; the content is the message; enum query_explain, a row a recipient */
+	QUERY_EXPLAIN = 6, /* server to* user; the content is the message; enum query_explain, a row a recipient */
+	QUERY_TLS = 7, /* enum query_tls, a row for each certificate of each listener */
+	QUERY_TLS_TOTALS = 8 /* enum query_tls_totals, one row */
 };
 
 enum query_queue {
@@ -67,7 +69,7 @@ enum query_session {
 	QUERY_SESSION_CLIENT,
 	QUERY_SESSION_HELLO,
 	QUERY_SESSION_USER,
-	QUERY_SESSION_TLS, /* "yes", "no" */
+	QUERY_SESSION_TLS, /* "TLSv1.2", "TLSv1.3", "handshake", "no" */
 	QUERY_SESSION_STATE, /* "command", "message", "storing", … */
 	QUERY_SESSION_STARTED,
 	QUERY_SESSION_IDLE, /* milliseconds */
@@ -100,6 +102,33 @@ enum query_explain {
 	QUERY_EXPLAIN_RULE, /* the words of the delivery log; of a refusal the reply */
 	QUERY_EXPLAIN_NOTE, /* what the operator should know, or "" */
 	QUERY_EXPLAIN_COLUMNS
+};
+
+enum query_tls {
+	QUERY_TLS_SERVER,
+	QUERY_TLS_LISTENER, /* "smtp ADDRESS:PORT", "api ADDRESS:PORT" */
+	QUERY_TLS_MODE, /* "starttls", "implicit" */
+	QUERY_TLS_CERTIFICATE,
+	QUERY_TLS_KEY, /* "RSA-2048", "EC-P256", … */
+	QUERY_TLS_NOT_AFTER,
+	QUERY_TLS_STATE, /* its key, when it was last tried: "signs", "no-pss" (so TLS 1.2 alone), "fails", "untried" */
+	QUERY_TLS_WHY, /* it fails or is untried; or "" */
+	QUERY_TLS_COLUMNS
+};
+
+/* Counted since the start of the relay but for the first three. */
+enum query_tls_totals {
+	QUERY_TLS_CONNECTIONS,
+	QUERY_TLS_HANDSHAKES, /* unfinished */
+	QUERY_TLS_WAITING, /* of them, for a signature */
+	QUERY_TLS_DONE,
+	QUERY_TLS_RESUMED,
+	QUERY_TLS_FAILED,
+	QUERY_TLS_LATE,
+	QUERY_TLS_UNSIGNED,
+	QUERY_TLS_REFUSED, /* beyond the limits */
+	QUERY_TLS_CANCELLED, /* the client left */
+	QUERY_TLS_TOTALS_COLUMNS
 };
 
 struct query_argument {

@@ -20,6 +20,7 @@
 #include "appliance/relay/api/api_server.h"
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/observe/metrics_server.h"
+#include "appliance/relay/expiry.h"
 #include "appliance/relay/observe/observe.h"
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/api_tls.h"
@@ -50,7 +51,10 @@ struct relay {
 	struct submission_tally tally;
 	struct metrics_relay state; /* as the metrics show it */
 	char *locked_why;
+	struct expiry *expiry;
 	struct config *config; /* that runs */
+	struct config *trying; /* to be run when the keys of its TLS certificates have been tried */
+	struct tls_trial *trial;
 	struct config *waiting; /* came before the store was ready */
 	bool store_ready;
 	bool ready_told;
@@ -142,6 +146,16 @@ static bool check_api_tls(struct relay *relay, const struct config *config, stru
 	return all != NULL;
 }
 
+static void limit_tls(struct relay *relay, const struct config *config)
+{
+	const struct tls_limits limits = {.handshake_ms = config->tls_handshake_ms,
+					  .handshakes = config->tls_handshakes,
+					  .per_client = config->tls_handshakes_per_client,
+					  .per_minute = config->tls_handshakes_per_minute};
+
+	tls_set_limits(relay->tls, &limits);
+}
+
 static bool apply_config(struct relay *relay, struct config *config, struct err *err)
 {
 	struct api_tls *api_tls = api_tls_new(relay->tls, config, err);
@@ -154,9 +168,11 @@ static bool apply_config(struct relay *relay, struct config *config, struct err 
 	}
 	api_tls_free(relay->api_tls);
 	relay->api_tls = api_tls;
+	limit_tls(relay, config);
 	delivery_configure(relay->delivery, config);
 	observe_configure(relay->observe, config);
 	metrics_server_configure(relay->metrics, config);
+	expiry_configure(relay->expiry, config);
 	config_unref(relay->config);
 	relay->config = config_ref(config);
 	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
@@ -173,24 +189,76 @@ static bool run_config(struct relay *relay, struct config *config, bool check_on
 	return check_only ? config_check(config, err) && check_api_tls(relay, config, err) : apply_config(relay, config, err);
 }
 
-static void configure(struct relay *relay, struct config *config, bool check_only)
+static void refuse_config(struct relay *relay, const struct config *config, const struct err *err)
 {
-	uint64_t revision = config->snapshot->revision;
+	log_warning("configuration.refused", LOG_NUMBER("revision", config->snapshot->revision), LOG_ERR(err));
+	answer_configured(relay, config->snapshot->revision, err);
+}
+
+static void run_and_answer(struct relay *relay, struct config *config, bool check_only)
+{
 	struct err err;
 
+	if (!run_config(relay, config, check_only, &err)) {
+		refuse_config(relay, config, &err);
+		return;
+	}
+	answer_configured(relay, config->snapshot->revision, NULL);
+	if (!check_only)
+		tell_ready(relay);
+}
+
+static void end_trial(struct relay *relay)
+{
+	tls_trial_free(relay->trial);
+	config_unref(relay->trying);
+	relay->trial = NULL;
+	relay->trying = NULL;
+}
+
+static void on_keys_tried(const struct err *refused, void *arg)
+{
+	struct relay *relay = arg;
+	struct config *config = config_ref(relay->trying);
+
+	if (refused != NULL)
+		refuse_config(relay, config, refused);
+	else
+		run_and_answer(relay, config, false);
+	config_unref(config);
+	end_trial(relay);
+}
+
+/*
+ * A commit must not put a key into service that the token does not sign with. A relay that starts takes what it is given: its
+ * mail flows without TLS.
+ */
+static void try_keys(struct relay *relay, struct config *config)
+{
+	size_t count;
+	const struct certificate **certificates = config_tls_certificates(config, &count);
+
+	end_trial(relay);
+	if (relay->config == NULL || count == 0) {
+		run_and_answer(relay, config, false);
+	} else {
+		relay->trying = config_ref(config);
+		relay->trial = tls_trial_new(relay->tls, certificates, count, on_keys_tried, relay);
+	}
+	free(certificates);
+}
+
+static void configure(struct relay *relay, struct config *config, bool check_only)
+{
 	if (!relay->store_ready && !check_only) {
 		config_unref(relay->waiting);
 		relay->waiting = config_ref(config);
 		return; /* answered when the store is ready: no banner before recovery (queue.md §4) */
 	}
-	if (!run_config(relay, config, check_only, &err)) {
-		log_warning("configuration.refused", LOG_NUMBER("revision", revision), LOG_ERR(&err));
-		answer_configured(relay, revision, &err);
-		return;
-	}
-	answer_configured(relay, revision, NULL);
-	if (!check_only)
-		tell_ready(relay);
+	if (check_only)
+		run_and_answer(relay, config, true);
+	else
+		try_keys(relay, config);
 }
 
 static void on_configure(struct relay *relay, struct msg *msg)
@@ -226,7 +294,7 @@ static struct bufferevent *open_api_stream(const struct config_api_listen *liste
 
 	if (!listen->tls)
 		return bufferevent_socket_new(relay->base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-	if (context != NULL)
+	if (context != NULL && tls_admits(relay->tls, fd))
 		return tls_server_new(context, fd, NULL);
 	close(fd);
 	return NULL;
@@ -531,7 +599,8 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
 	relay->observe = observe_new(&(struct observe_context){
-	    .base = relay->base, .queue = relay->queue, .smtp = relay->smtp, .delivery = relay->delivery});
+	    .base = relay->base, .queue = relay->queue, .smtp = relay->smtp, .delivery = relay->delivery, .tls = relay->tls});
+	relay->expiry = expiry_new(relay->base);
 	relay->supervisor = channel_new(relay->base, CHILD_CONTROL_FD, on_frame, on_supervisor_gone, relay);
 	relay->terminate = evsignal_new(relay->base, SIGTERM, on_signal, relay);
 	relay->interrupt = evsignal_new(relay->base, SIGINT, on_signal, relay);

@@ -4,7 +4,6 @@
 #include "appliance/base/clock.h"
 #include "provisioning/console/commands.h"
 
-#define EXPIRING_DAYS 60
 #define DAY_SECONDS 86400
 
 static bool names(const struct settings *settings, const char *path, const char *value)
@@ -16,16 +15,16 @@ static bool names(const struct settings *settings, const char *path, const char 
 	return false;
 }
 
-static bool listener_operates(const struct settings *settings, const char *server, const char *name)
+static bool listener_operates(const struct settings *settings, const char *server, const char *service, const char *name)
 {
 	size_t n_listens;
-	char **listens = settings_names(settings, &n_listens, "server %s smtp listen", server);
+	char **listens = settings_names(settings, &n_listens, "server %s %s listen", server, service);
 	bool found = false;
 
 	for (size_t i = 0; !found && i < n_listens; i++) {
 		struct buf path = {0};
 
-		buf_printf(&path, "server %s smtp listen", server);
+		buf_printf(&path, "server %s %s listen", server, service);
 		path_append(&path, listens[i]);
 		buf_put_text(&path, " certificate");
 		found = names(settings, buf_text(&path), name);
@@ -38,7 +37,8 @@ static bool listener_operates(const struct settings *settings, const char *serve
 static bool server_operates(const struct settings *settings, const char *server, const struct certificate *certificate)
 {
 	char *path = mem_format("server %s smime certificate", server);
-	bool found = certificate->tls ? listener_operates(settings, server, certificate->address)
+	bool found = certificate->tls ? listener_operates(settings, server, "smtp", certificate->address) ||
+					    listener_operates(settings, server, "api", certificate->address)
 				      : names(settings, path, certificate->address);
 
 	free(path);
@@ -91,7 +91,7 @@ static void put_state(struct buf *out, const struct stored_certificate *one, con
 		buf_put_text(out, "EXPIRED, ");
 	else if (now < one->certificate.not_before)
 		buf_put_text(out, "not yet valid, ");
-	else if (days <= EXPIRING_DAYS)
+	else if (days <= CERTIFICATE_EXPIRING_DAYS)
 		buf_put_text(out, "expiring, ");
 	put_use(out, one, running);
 }

@@ -164,6 +164,8 @@ static bool propose_and_apply(struct console *console, const struct revision *ne
 		return false;
 	console_say(console, "Committed as revision %llu%s", (unsigned long long)number,
 		    applied == NOT_RUNNING ? "; inkand is not running: it takes effect when it starts" : "");
+	if (applied == APPLIED)
+		tls_warn(console, &next->settings);
 	return true;
 }
 

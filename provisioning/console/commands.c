@@ -99,6 +99,8 @@ const struct command commands[] = {
     {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},
     {"show sessions [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_sessions,
      "Show SMTP sessions: all, or server NAME, count N"},
+    {"show tls", OPERATIONAL, ROLES_ALL, false, show_tls, "Show TLS certificates, and whether their keys sign"},
+    {"show tls counters", OPERATIONAL, ROLES_ALL, false, show_tls_counters, "Show TLS connections and handshakes"},
     {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
     {"show system programs", OPERATIONAL, ROLES_ALL, false, show_programs, "Show the programs that inkand watches"},
 

@@ -44,6 +44,14 @@ struct query;
 bool read_pairs(const struct parsed *parsed, const char *const *names, struct query *query, size_t *count,
 		struct err *err) MUST_USE;
 
+/* cmd_tls.c */
+command_run show_tls, show_tls_counters;
+
+/* Of certificates that the listeners of the configuration, which runs now, show, and that end soon or whose keys do not sign. */
+struct settings;
+void tls_warn(struct console *console, const struct settings *settings);
+void certificates_warn(struct console *console); /* of those in operation that end soon, or have ended */
+
 /* cmd_explain.c */
 command_run explain_envelope, explain_message;
 

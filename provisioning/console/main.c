@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "appliance/base/process.h"
+#include "provisioning/console/commands.h"
 #include "provisioning/console/editor.h"
 #include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
@@ -81,6 +82,7 @@ static int run_lines(struct console *console, const struct options *options)
 		return script_run_file(console, options->file);
 	if (!console->interactive)
 		return script_run_input(console);
+	certificates_warn(console);
 	editor_run(console);
 	return EXIT_OK;
 }

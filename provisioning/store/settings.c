@@ -17,6 +17,14 @@
 const struct setting_row setting_rows[] = {
     {"system host-name", SETTING_HOST_NAME, .help = "Name in greetings and Received (default: its own)"},
     {"system name-server", SETTING_NAME_SERVER, .repeatable = true, .help = "DNS server (default: those of /etc/resolv.conf)"},
+    {"system tls handshake-timeout", SETTING_DURATION, .least = 1, .most = 300, .fallback = "10s",
+     .help = "Time for a TLS handshake, then it fails"},
+    {"system tls max-handshakes", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "1024",
+     .help = "TLS handshakes at once"},
+    {"system tls max-handshakes-per-client", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "256",
+     .help = "TLS handshakes at once of one client"},
+    {"system tls max-handshakes-per-minute", SETTING_NUMBER, .least = 0, .most = 1000000, .fallback = "6000",
+     .help = "Signed ones a minute of one client (0: any number)"},
 
     {"system metrics listen", SETTING_ADDRESS_PORT, .repeatable = true,
      .help = "Serve /metrics and /healthz here, without login"},

@@ -25,6 +25,8 @@ struct settings {
 	size_t count;
 };
 
+#define CERTIFICATE_EXPIRING_DAYS 60 /* before its end a certificate is warned of */
+
 /* A certificate as the running configuration needs it. */
 struct certificate {
 	uint64_t id;

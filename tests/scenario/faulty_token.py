@@ -32,11 +32,15 @@ class FaultyToken:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="inkan-faulty-"))
         (self.directory / "tokens").mkdir()
         self.module = shutil.copy(built_module(), self.directory)
-        self.on("real", next(path for path in SOFTHSM if os.path.exists(path)))
+        self.on("real", self.real_module())
         self.on("softhsm2.conf", f"directories.tokendir = {self.directory}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
         subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", self.pin],
                        check=True, capture_output=True, env={"PATH": os.environ["PATH"], "SOFTHSM2_CONF": str(self.directory / "softhsm2.conf")})
         self.user = self.give_away()
+
+    @staticmethod
+    def real_module():
+        return next(path for path in SOFTHSM if os.path.exists(path))
 
     def give_away(self):
         """The HSM program's own user gets all of it, where it has one."""

@@ -1,6 +1,9 @@
 """TLS of the SMTP listeners with the key on the token: clients of every kind, crowds, faults, and what must not work."""
 import base64
+import contextlib
+import json
 import os
+import resource
 import shutil
 import signal
 import smtplib
@@ -226,9 +229,54 @@ def a_key_does_what_it_is_for():
     contains(SLOW.configure(f"set {LISTEN} tls starttls", f"set {LISTEN} certificate nobody.example.com", ok=False),
              "no certificate is registered for nobody.example.com")
     SLOW.console("configure", "rollback 0", "exit", ok=None)
-    SLOW.configure(f"set {LISTEN} tls starttls", f"set {LISTEN} certificate localhost")
+    said = SLOW.configure(f"set {LISTEN} tls starttls", f"set {LISTEN} certificate localhost")
+    contains(said, "warning: the certificate of localhost expires on")
+    equal("not tried" in said or "not sign" in said, False, said)
     contains(SLOW.console("show certificates"), "operated on default")
+    shown = json.loads(SLOW.console("show tls | json"))
+    equal([(row["listener"], row["tls"], row["certificate"], row["key"], row["state"]) for row in shown],
+          [(f"smtp 127.0.0.1:{SLOW.port}", "starttls", "localhost", "EC-P256", "signs")])
     contains(SLOW.console("certificate delete tls localhost", ok=False), "operates localhost")
+
+
+@test
+def a_commit_is_refused_whose_key_is_not_on_the_token():
+    file = certificate_of(SLOW, "lost.example.com")
+    SLOW.console(f"certificate import --tls lost.example.com {file}", stdin="secret\n")
+    done = subprocess.run(["pkcs11-tool", "--module", TOKEN.real_module(), "--token-label", "inkan", "--login", "--pin", TOKEN.pin,
+                           "--delete-object", "--type", "privkey", "--id", key_id("lost.example.com")], capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"], "SOFTHSM2_CONF": str(TOKEN.directory / "softhsm2.conf")})
+    equal(done.returncode, 0, done.stderr)
+    TOKEN.give_away()
+    SLOW.kill("inkan-hsm")  # they have it in their memory
+    wait_until(lambda: "starttls" in ehlo(SLOW.port), 20, "workers run again")
+    said = SLOW.configure(f"set {LISTEN} certificate lost.example.com", ok=False)
+    contains(said, "the token does not sign with the key of the TLS certificate lost.example.com")
+    SLOW.console("configure", "rollback 0", "exit", ok=None)
+    contains(ehlo(SLOW.port), "starttls")  # what ran before still runs
+    SLOW.console("certificate delete tls lost.example.com", stdin=admin_password() + "\n")
+
+
+def key_id(name):
+    return next(row["key_id"] for row in json.loads(SLOW.console("show certificates detail | json")) if row["address"] == name)
+
+
+def admin_password():
+    with open(SLOW.env["ADMIN_PASSWORD_FILE"], encoding="utf-8") as file:
+        return file.read().strip()
+
+
+@test
+def sessions_show_their_tls_and_it_is_counted():
+    before = json.loads(SLOW.console("show tls counters | json"))
+    with smtplib.SMTP("localhost", SLOW.port, timeout=20) as client:
+        client.starttls(context=slow_trust())
+        client.ehlo("seen.example")
+        row = next(r for r in json.loads(SLOW.console("show sessions | json")) if r["hello"] == "seen.example")
+        equal(row["tls"], "TLSv1.3")
+        after = json.loads(SLOW.console("show tls counters | json"))
+    equal(int(after[0]["done_total"]) - int(before[0]["done_total"]), 1)
+    equal(int(after[0]["connections"]) >= 1, True)
 
 
 def slow_trust():
@@ -283,6 +331,54 @@ def a_crowd_waits_together_and_others_feel_nothing():
 
 
 @test
+def two_thousand_half_open_handshakes_of_one_client_stop_nobody():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    hello, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        slow_trust().wrap_bio(hello, out, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    beginning = out.read()[:100]
+    held = []
+    try:
+        for number in range(2000):
+            held.append(socket.create_connection(("127.0.0.1", IMPLICIT), timeout=20, source_address=("127.0.0.7", 0)))
+            if number % 2:  # the others say nothing
+                with contextlib.suppress(OSError):
+                    held[-1].sendall(beginning)
+        took = []
+        for _ in range(20):
+            results = [None]
+            connect_tls(IMPLICIT, results, 0)
+            equal(results[0][0], True, results)
+            took.append(results[0][1])
+        with smtplib.SMTP("localhost", SLOW.port, timeout=20) as client:
+            client.starttls(context=slow_trust())
+        shown = json.loads(SLOW.console("show tls counters | json"))[0]
+        print(f"  beside {shown['handshakes']} half-open handshakes ({shown['refused_total']} refused): "
+              f"median {statistics.median(took) * 1000:.1f} ms, worst {max(took) * 1000:.0f} ms")
+        equal(int(shown["refused_total"]) >= 1000, True, shown)
+    finally:
+        for plain in held:
+            plain.close()
+
+
+@test
+def limits_of_handshakes_are_settings():
+    SLOW.configure("set system tls handshake-timeout 1s", "set system tls max-handshakes-per-minute 1")
+    try:
+        with socket.create_connection(("127.0.0.1", IMPLICIT), timeout=20) as silent:
+            began = time.monotonic()
+            silent.recv(100)
+            equal(0.5 < time.monotonic() - began < 9, True, "the handshake's time is a second")
+        results = [None]
+        connect_tls(IMPLICIT, results, 0)
+        equal(results[0][0], False, "more than one a minute")
+    finally:
+        SLOW.configure("delete system tls handshake-timeout", "delete system tls max-handshakes-per-minute")
+
+
+@test
 def a_worker_that_dies_loses_no_handshake():
     TOKEN.on("slow", "300")
     try:
@@ -326,6 +422,7 @@ def who_leaves_in_a_handshake_leaves_nothing():
 def without_the_pin_mail_flows_in_the_clear():
     SLOW.console("hsm logout")
     try:
+        contains(SLOW.configure("set system tls max-handshakes 1000"), "the key of the TLS certificate localhost was not tried")
         wait_until(lambda: "starttls" not in ehlo(SLOW.port), 10, "STARTTLS is not announced")
         contains(dialogue(SLOW.port, b"EHLO x.example\r\nSTARTTLS\r\nQUIT\r\n"), "454 4.7.0")
         results = [None]

@@ -161,18 +161,19 @@ static void sign(unsigned worker, const struct sign_request *request)
 	uint8_t signature[1024];
 	size_t len = sizeof signature;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	EVP_PKEY *key = keys[request->certificate - 1];
+	EVP_PKEY *key = request->certificate <= TLS_IDENTITIES ? keys[request->certificate - 1] : NULL;
 	EVP_PKEY_CTX *padding;
 	const EVP_MD *md = request->algorithm == SIGN_SHA256   ? EVP_sha256()
 			   : request->algorithm == SIGN_SHA384 ? EVP_sha384()
 							       : EVP_sha512();
 
-	EVP_DigestSignInit(context, &padding, md, NULL, key);
-	if (request->pss) {
+	if (key != NULL)
+		EVP_DigestSignInit(context, &padding, md, NULL, key);
+	if (key != NULL && request->pss) {
 		EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING);
 		EVP_PKEY_CTX_set_rsa_pss_saltlen(padding, RSA_PSS_SALTLEN_DIGEST);
 	}
-	if ((request->pss && stage.worker[worker].no_pss) ||
+	if (key == NULL || (request->pss && stage.worker[worker].no_pss) ||
 	    EVP_DigestSign(context, signature, &len, request->tls_text, request->tls_len - stage.worker[worker].wrong) != 1)
 		len = 0;
 	EVP_MD_CTX_free(context);

@@ -99,6 +99,8 @@ static const struct {
     {QUERY_SESSIONS, QUERY_SESSION_COLUMNS, query_sessions},
     {QUERY_DELIVERIES, QUERY_DELIVERY_COLUMNS, query_deliveries},
     {QUERY_EXPLAIN, QUERY_EXPLAIN_COLUMNS, query_explain},
+    {QUERY_TLS, QUERY_TLS_COLUMNS, query_tls},
+    {QUERY_TLS_TOTALS, QUERY_TLS_TOTALS_COLUMNS, query_tls_totals},
 };
 
 static void run_call(struct call *call)

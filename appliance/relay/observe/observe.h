@@ -7,6 +7,7 @@
 
 #include "appliance/relay/delivery/delivery.h"
 #include "appliance/relay/smtp/server.h"
+#include "appliance/relay/tls/tls.h"
 
 #define OBSERVE_CONSOLES_MAX 32
 
@@ -18,6 +19,7 @@ struct observe_context {
 	struct queue *queue;
 	struct smtp_server *smtp;
 	struct delivery *delivery;
+	struct tls *tls;
 };
 
 struct observe *observe_new(const struct observe_context *context);

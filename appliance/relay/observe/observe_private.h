@@ -32,7 +32,8 @@ void call_refuse(struct call *call, const struct err *err);
 struct mime_scan *call_content(struct call *call);
 
 typedef void call_handler(struct call *call);
-call_handler query_queue, query_queue_summary, query_queue_change, query_sessions, query_deliveries, query_explain;
+call_handler query_queue, query_queue_summary, query_queue_change, query_sessions, query_deliveries, query_explain, query_tls,
+    query_tls_totals;
 
 /* "all" is 0; else the hexadecimal id of the log. ERR_INVALID. */
 bool query_id(const char *text, uint64_t *id, struct err *err) MUST_USE;

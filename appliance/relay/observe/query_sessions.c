@@ -28,7 +28,7 @@ static bool on_session(const struct smtp_session_facts *facts, void *arg)
 	query_cell(rows, "%s", facts->client);
 	query_cell(rows, "%s", text_of(facts->hello));
 	query_cell(rows, "%s", text_of(facts->user));
-	query_cell(rows, "%s", facts->encrypted ? "yes" : "no");
+	query_cell(rows, "%s", facts->tls);
 	query_cell(rows, "%s", facts->state);
 	query_cell(rows, "%" PRId64, facts->started);
 	query_cell(rows, "%" PRId64, facts->idle_ms);

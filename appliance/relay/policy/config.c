@@ -100,6 +100,19 @@ static char *host_name(const struct settings *settings)
 	return mem_string(name);
 }
 
+static uint32_t system_number(const struct settings *settings, const char *name)
+{
+	return (uint32_t)strtoul(setting_effective(settings, "system %s", name), NULL, 10);
+}
+
+static void read_tls_limits(struct config *config, const struct settings *settings)
+{
+	config->tls_handshake_ms = setting_parse_duration_ms(setting_effective(settings, "system tls handshake-timeout"));
+	config->tls_handshakes = system_number(settings, "tls max-handshakes");
+	config->tls_handshakes_per_client = system_number(settings, "tls max-handshakes-per-client");
+	config->tls_handshakes_per_minute = system_number(settings, "tls max-handshakes-per-minute");
+}
+
 struct config *config_new(struct snapshot *snapshot, struct err *err)
 {
 	struct config *config = mem_new(sizeof *config);
@@ -108,6 +121,7 @@ struct config *config_new(struct snapshot *snapshot, struct err *err)
 	config->references = 1;
 	config->host_name = host_name(&snapshot->settings);
 	config->signing_deadline_ms = setting_parse_duration_ms(setting_effective(&snapshot->settings, "hsm deadline"));
+	read_tls_limits(config, &snapshot->settings);
 	read_name_servers(config, &snapshot->settings);
 	names = settings_names(&snapshot->settings, &config->n_servers, "server");
 	config->servers = mem_new_array(config->n_servers, sizeof *config->servers);
@@ -134,6 +148,45 @@ void config_unref(struct config *config)
 {
 	if (config != NULL && --config->references == 0)
 		config_free(config);
+}
+
+struct certificate_set {
+	const struct certificate **items;
+	size_t count;
+};
+
+static void add_each(struct certificate_set *set, const struct certificate *const *certificates, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		size_t at = 0;
+
+		while (at < set->count && set->items[at] != certificates[i])
+			at++;
+		if (at < set->count)
+			continue;
+		set->items = mem_resize(set->items, set->count + 1, sizeof *set->items);
+		set->items[set->count++] = certificates[i];
+	}
+}
+
+const struct certificate **config_tls_certificates(const struct config *config, size_t *count)
+{
+	struct certificate_set set = {0};
+
+	for (size_t s = 0; s < config->n_servers; s++) {
+		const struct config_server *server = &config->servers[s];
+
+		for (size_t i = 0; i < server->n_listens; i++) {
+			if (server->listens[i].tls != CONFIG_LISTEN_PLAIN)
+				add_each(&set, server->listens[i].certificates, server->listens[i].n_certificates);
+		}
+		for (size_t i = 0; i < server->n_api_listens; i++) {
+			if (server->api_listens[i].tls)
+				add_each(&set, server->api_listens[i].certificates, server->api_listens[i].n_certificates);
+		}
+	}
+	*count = set.count;
+	return set.items;
 }
 
 const struct config_server *config_find_server(const struct config *config, const char *name)
@@ -220,10 +273,10 @@ static bool probe(const struct config_server *server, const char *what, const st
 		const char *header = items[i].header != NULL ? items[i].header : "";
 
 		if (pattern_probe(items[i].pattern, items[i].text) == PATTERN_LIMIT)
-			return err_set(
-			    err, ERR_LIMIT,
-			    "server %s %s%s%s: expression \"%s\" runs away (repetitions within or behind each other?): write it simpler",
-			    server->name, what, header[0] != '\0' ? " " : "", header, items[i].text);
+			return err_set(err, ERR_LIMIT,
+				       "server %s %s%s%s: expression \"%s\" runs away (repetitions within or behind each "
+				       "other?): write it simpler",
+				       server->name, what, header[0] != '\0' ? " " : "", header, items[i].text);
 	}
 	return true;
 }

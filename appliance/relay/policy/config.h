@@ -141,6 +141,9 @@ struct config {
 	struct snapshot *snapshot;
 	char *host_name;
 	int64_t signing_deadline_ms;
+	int64_t tls_handshake_ms;
+	uint32_t tls_handshakes, tls_handshakes_per_client; /* at once */
+	uint32_t tls_handshakes_per_minute; /* of a client, that need a signature; 0: any number */
 	char **name_servers; /* "ADDRESS" or "ADDRESS:PORT"; none: those of /etc/resolv.conf */
 	size_t n_name_servers;
 	struct config_server *servers;
@@ -157,6 +160,9 @@ struct config *config_new(struct snapshot *snapshot, struct err *err);
 bool config_check(const struct config *config, struct err *err) MUST_USE;
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
+
+/* The TLS certificates of all listeners, each once. free() the array. */
+const struct certificate **config_tls_certificates(const struct config *config, size_t *count);
 
 const struct config_server *config_find_server(const struct config *config, const char *name);
 

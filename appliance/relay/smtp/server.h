@@ -66,7 +66,7 @@ struct smtp_session_facts {
 	const char *server, *client;
 	const char *hello, *user; /* NULL: none */
 	const char *state; /* what it does: "greeted", "ready", "message", … */
-	bool encrypted;
+	const char *tls; /* "TLSv1.3"; "handshake", "no" */
 	int64_t started, idle_ms; /* wall milliseconds; milliseconds */
 	unsigned messages;
 };

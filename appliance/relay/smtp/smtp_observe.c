@@ -16,6 +16,15 @@ static const char *state_name(enum smtp_state state)
 	return state < SMTP_STATES && names[state] != NULL ? names[state] : "other";
 }
 
+static const char *tls_name(const struct smtp_session *session)
+{
+	const char *version = session->tls != NULL ? tls_stream_version(session->tls) : NULL;
+
+	if (!session->encrypted)
+		return "no";
+	return version != NULL ? version : "handshake";
+}
+
 void smtp_server_each_session(const struct smtp_server *server, uint64_t before,
 			      bool (*each)(const struct smtp_session_facts *facts, void *arg), void *arg)
 {
@@ -28,7 +37,7 @@ void smtp_server_each_session(const struct smtp_server *server, uint64_t before,
 							 .hello = session->hello,
 							 .user = session->user,
 							 .state = state_name(session->state),
-							 .encrypted = session->encrypted,
+							 .tls = tls_name(session),
 							 .started = wall_ms - (now_ms - session->started_ms),
 							 .idle_ms = now_ms - session->active_ms,
 							 .messages = session->messages};

@@ -77,8 +77,10 @@ static void sweep_services(struct smtp_server *server)
 
 /* ---- Accepting ---- */
 
-static void refuse_connection(struct smtp_service *service, int fd, const struct in6_addr *address, enum smtp_reply reply)
+/* A client that begins with TLS could not read the reply. */
+static void refuse_connection(const struct smtp_listener *listener, int fd, const struct in6_addr *address, enum smtp_reply reply)
 {
+	const struct smtp_service *service = listener->service;
 	char client[INET6_ADDRSTRLEN];
 	struct buf text = {0};
 
@@ -86,10 +88,16 @@ static void refuse_connection(struct smtp_service *service, int fd, const struct
 	log_info("smtp.connection-refused", LOG_TEXT("server", service->name), LOG_TEXT("client", client),
 		 LOG_NUMBER("sessions", service->sessions), LOG_TEXT("reply", smtp_reply_row(reply)->text));
 	smtp_reply_put(&text, reply);
-	if (send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (listener->tls != CONFIG_LISTEN_IMPLICIT && send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug("smtp.refusal-unsent", LOG_TEXT("client", client));
 	buf_clear(&text);
 	close(fd);
+}
+
+/* One more handshake than TLS allows gets no session, nor does it hear why: that would have to be encrypted. */
+static bool tls_refuses(const struct smtp_listener *listener, int fd)
+{
+	return listener->tls == CONFIG_LISTEN_IMPLICIT && !tls_admits(listener->server->tls, fd);
 }
 
 static void client_address(const struct sockaddr *from, struct in6_addr *address)
@@ -135,9 +143,13 @@ static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct 
 	(void)from_len;
 	server->state.sessions_total++;
 	client_address(from, &address);
+	if (tls_refuses(listener, fd)) {
+		close(fd);
+		return;
+	}
 	refusal = admit(listener->service, &address);
 	if (refusal != SMTP_REPLY_NONE) {
-		refuse_connection(listener->service, fd, &address, refusal);
+		refuse_connection(listener, fd, &address, refusal);
 		return;
 	}
 	server->state.sessions++;

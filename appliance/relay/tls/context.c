@@ -88,11 +88,6 @@ static bool set_session_id_context(SSL_CTX *ssl, const struct certificate *const
 	return set;
 }
 
-static bool is_rsa(const struct certificate *certificate)
-{
-	return strncmp(certificate->key_type, "RSA", 3) == 0;
-}
-
 static bool set_rules(SSL_CTX *ssl)
 {
 	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -121,10 +116,9 @@ static SSL_CTX *make(const struct tls *tls, const struct certificate *const *cer
 	return NULL;
 }
 
-/* An RSA key then serves TLS 1.2 alone; with an EC key beside it, TLS 1.3 goes on with that one. */
-static void on_no_pss(void *arg)
+/* An RSA key without PSS serves TLS 1.2 alone; with an EC key beside it, TLS 1.3 goes on with that one. */
+static void do_without_pss(struct tls_context *context)
 {
-	struct tls_context *context = arg;
 	bool ec = SSL_CTX_set_current_cert(context->ssl, SSL_CERT_SET_FIRST) == 1 &&
 		  EVP_PKEY_is_a(SSL_CTX_get0_privatekey(context->ssl), "EC") == 1;
 
@@ -134,6 +128,13 @@ static void on_no_pss(void *arg)
 	if (!ec)
 		SSL_CTX_set_max_proto_version(context->ssl, TLS1_2_VERSION);
 	log_warning("tls.no-pss", LOG_TEXT("effect", ec ? "the RSA key serves TLS 1.2 alone" : "no TLS 1.3: use a P-256 key"));
+}
+
+static void on_tried(enum tls_key_state state, const char *why, void *arg)
+{
+	(void)why;
+	if (state == TLS_KEY_NO_PSS)
+		do_without_pss(arg);
 }
 
 struct tls_context *tls_context_new(struct tls *tls, const struct certificate *const *certificates, size_t count, struct err *err)
@@ -152,10 +153,10 @@ struct tls_context *tls_context_new(struct tls *tls, const struct certificate *c
 	context->references = 1;
 	context->tls = tls;
 	context->ssl = ssl;
-	for (size_t i = 0; i < count; i++) {
-		if (is_rsa(certificates[i]) && context->probe == NULL)
-			context->probe = tls_probe_new(tls, certificates[i]->id, on_no_pss, context);
-	}
+	context->probes = mem_new_array(count, sizeof(struct tls_probe *));
+	for (; context->n_probes < count; context->n_probes++)
+		context->probes[context->n_probes] =
+		    tls_probe_new(tls, certificates[context->n_probes], false, on_tried, context);
 	return context;
 }
 
@@ -169,7 +170,9 @@ void tls_context_unref(struct tls_context *context)
 {
 	if (context == NULL || --context->references > 0)
 		return;
-	tls_probe_free(context->probe);
+	for (size_t i = 0; i < context->n_probes; i++)
+		tls_probe_free(context->probes[i]);
+	free(context->probes);
 	SSL_CTX_free(context->ssl);
 	free(context);
 }

@@ -84,10 +84,28 @@ static void on_signed(enum signer_outcome outcome, struct bytes signature, const
 	handshake_step(stream);
 }
 
+/* The signature costs the token's time: a client gets so many. Resumption is free. */
+static bool may_ask(struct tls_stream *stream)
+{
+	struct tls *tls = stream->tls;
+
+	if (tls->limits.per_minute == 0 ||
+	    tls_rates_take(tls->rates, &stream->client, tls->limits.per_minute, clock_monotonic_ms()))
+		return true;
+	tls->state.refused_total++;
+	return false;
+}
+
 static void ask(struct tls_stream *stream)
 {
 	struct tls *tls = stream->tls;
 
+	if (!may_ask(stream)) {
+		stream->request.state = TLS_REQUEST_FAILED;
+		run(stream);
+		fail(stream, "too many handshakes of this client in a minute");
+		return;
+	}
 	tls->state.waiting++;
 	stream->request.state = TLS_REQUEST_ASKED;
 	stream->request.id = signer_request(tls->signer, stream->request.wire, stream->deadline_ms, on_signed, stream);
@@ -103,19 +121,21 @@ static const char *reason(void)
 
 /* ---- admission ---- */
 
-static void learn_client(struct tls_stream *stream)
+static struct in6_addr client_of(evutil_socket_t fd)
 {
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof address;
+	struct in6_addr client = {0};
 
-	if (getpeername(bufferevent_getfd(stream->socket), (struct sockaddr *)&address, &len) != 0)
-		return;
+	if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+		return client;
 	if (address.ss_family == AF_INET6) {
-		stream->client = ((struct sockaddr_in6 *)(void *)&address)->sin6_addr;
+		client = ((struct sockaddr_in6 *)(void *)&address)->sin6_addr;
 	} else if (address.ss_family == AF_INET) {
-		stream->client = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-		memcpy(stream->client.s6_addr + 12, &((struct sockaddr_in *)(void *)&address)->sin_addr, 4);
+		client = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
+		memcpy(client.s6_addr + 12, &((struct sockaddr_in *)(void *)&address)->sin_addr, 4);
 	}
+	return client;
 }
 
 /* An IPv6 client has a /64 at least. */
@@ -124,27 +144,41 @@ static bool same_client(const struct in6_addr *a, const struct in6_addr *b)
 	return memcmp(a, b, IN6_IS_ADDR_V4MAPPED(a) ? 16 : 8) == 0;
 }
 
-static bool admitted(const struct tls_stream *stream)
+/* Silent connections count as well: they hold a session of the server. */
+static bool has_room(const struct tls *tls, const struct in6_addr *client)
 {
-	const struct tls *tls = stream->tls;
 	const struct tls_stream *other;
-	unsigned same = 0;
+	unsigned all = 0, same = 0;
 
-	if (tls->state.handshakes > TLS_HANDSHAKES_MAX)
-		return false;
 	LIST_FOREACH(other, &tls->unfinished, link)
-	same += other->begun && same_client(&other->client, &stream->client);
-	return same <= TLS_HANDSHAKES_PER_CLIENT;
+	{
+		if (!other->known || other->refused)
+			continue;
+		all++;
+		same += same_client(&other->client, client);
+	}
+	return all < tls->limits.handshakes && same < tls->limits.per_client;
 }
 
-static bool begin(struct tls_stream *stream)
+bool tls_admits(struct tls *tls, evutil_socket_t fd)
 {
-	stream->begun = true;
-	learn_client(stream);
-	if (admitted(stream))
+	struct in6_addr client = client_of(fd);
+
+	if (has_room(tls, &client))
+		return true;
+	tls->state.refused_total++;
+	return false;
+}
+
+static bool admit(struct tls_stream *stream)
+{
+	stream->client = client_of(bufferevent_getfd(stream->socket));
+	stream->refused = !has_room(stream->tls, &stream->client);
+	stream->known = true;
+	if (!stream->refused)
 		return true;
 	stream->tls->state.refused_total++;
-	fail(stream, "too many handshakes at once");
+	event_active(stream->deadline, EV_TIMEOUT, 0);
 	return false;
 }
 
@@ -155,7 +189,7 @@ static bool is_paused(const struct tls_stream *stream)
 
 void handshake_step(struct tls_stream *stream)
 {
-	if (stream->open || stream->dead || is_paused(stream) || (!stream->begun && !begin(stream)))
+	if (stream->open || stream->dead || stream->refused || is_paused(stream) || (!stream->known && !admit(stream)))
 		return;
 	switch (run(stream)) {
 	case SSL_ERROR_NONE:
@@ -193,6 +227,10 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (stream->refused) {
+		fail(stream, "too many handshakes at once");
+		return;
+	}
 	stream->tls->state.late_total++;
 	unwind(stream);
 	fail(stream, "not done in time");
@@ -200,13 +238,16 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 void handshake_start(struct tls_stream *stream)
 {
-	static const struct timeval limit = {.tv_sec = TLS_HANDSHAKE_MS / 1000};
+	int64_t ms = stream->tls->limits.handshake_ms;
+	struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	stream->deadline = evtimer_new(stream->tls->base, on_deadline, stream);
 	event_add(stream->deadline, &limit);
-	stream->deadline_ms = clock_monotonic_ms() + TLS_HANDSHAKE_MS;
+	stream->deadline_ms = clock_monotonic_ms() + ms;
 	LIST_INSERT_HEAD(&stream->tls->unfinished, stream, link);
 	stream->tls->state.handshakes++;
+	if (bufferevent_getfd(stream->socket) >= 0)
+		admit(stream);
 }
 
 void handshake_drop(struct tls_stream *stream)

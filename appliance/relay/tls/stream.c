@@ -71,9 +71,21 @@ BIO_METHOD *tls_stream_bio_new(void)
 
 /* ---- events ---- */
 
+/* bufferevent_free has been called; what is left of it must not be touched: a reference taken now would free it twice. */
+static bool is_going(const struct tls_stream *stream)
+{
+	bufferevent_data_cb on_read, on_write;
+	bufferevent_event_cb on_event;
+	void *arg;
+
+	bufferevent_getcb(stream->filter, &on_read, &on_write, &on_event, &arg);
+	return on_read == NULL && on_write == NULL && on_event == NULL;
+}
+
 static void report(struct tls_stream *stream, short what)
 {
-	bufferevent_trigger_event(stream->filter, what, BEV_TRIG_DEFER_CALLBACKS);
+	if (!is_going(stream))
+		bufferevent_trigger_event(stream->filter, what, BEV_TRIG_DEFER_CALLBACKS);
 }
 
 /* libevent ignores BEV_ERROR of a filter. */
@@ -83,17 +95,6 @@ void stream_fail(struct tls_stream *stream)
 		return;
 	stream->dead = true;
 	report(stream, BEV_EVENT_ERROR | (stream->open ? BEV_EVENT_READING : 0));
-}
-
-/* bufferevent_free has been called; what is left of it must not be touched. */
-static bool is_going(const struct tls_stream *stream)
-{
-	bufferevent_data_cb on_read, on_write;
-	bufferevent_event_cb on_event;
-	void *arg;
-
-	bufferevent_getcb(stream->filter, &on_read, &on_write, &on_event, &arg);
-	return on_read == NULL && on_write == NULL && on_event == NULL;
 }
 
 static void on_kick(evutil_socket_t fd, short what, void *arg)
@@ -238,6 +239,11 @@ static void send_last_words(const struct tls_stream *stream)
 	message.msg_iovlen = (size_t)(count < LAST_WORDS_PIECES ? count : LAST_WORDS_PIECES);
 	if (count > 0 && sendmsg(bufferevent_getfd(stream->socket), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_debug("tls.last-words-unsent", LOG_NUMBER("pieces", count));
+}
+
+const char *tls_stream_version(const struct tls_stream *stream)
+{
+	return stream->open ? SSL_get_version(stream->ssl) : NULL;
 }
 
 void tls_stream_say_goodbye(struct tls_stream *stream)

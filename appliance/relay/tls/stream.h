@@ -15,7 +15,8 @@ struct tls_stream {
 	struct event *kick; /* the filter's buffers need a look in the next round */
 	struct tls_request request;
 	struct in6_addr client; /* IPv4 mapped */
-	bool begun; /* the first octet came */
+	bool known; /* its client is, and it was counted */
+	bool refused; /* too many at once: fails in the next round */
 	bool open, dead;
 	bool ended_well; /* close_notify came */
 	bool held; /* the first octet of the filter's output is sent already, but not by the kernel yet */

@@ -23,9 +23,6 @@
 #include "hsm/client/signer.h"
 #include "provisioning/store/snapshot.h"
 
-#define TLS_HANDSHAKE_MS 10000 /* for a handshake, from the connection or from STARTTLS on */
-#define TLS_HANDSHAKES_MAX 1024 /* unfinished ones at once: each holds a stack of 32 KiB and one signature of the token */
-#define TLS_HANDSHAKES_PER_CLIENT 256
 #define TLS_TICKET_MS (24 * 3600 * 1000)
 
 struct tls;
@@ -35,8 +32,23 @@ struct tls_stream; /* of one connection */
 struct tls *tls_new(struct event_base *base, struct signer *signer, struct err *err);
 void tls_free(struct tls *tls); /* after every bufferevent and context of it; before the signer */
 
+/* For handshakes that begin from now on. A client is an IPv4 address or an IPv6 /64. */
+struct tls_limits {
+	int64_t handshake_ms; /* from the connection or from STARTTLS on */
+	unsigned handshakes; /* unfinished at once: each holds a stack of 32 KiB and one signature of the token */
+	unsigned per_client; /* the same of one client */
+	unsigned per_minute; /* of one client, that need a signature; 0: any number. Resumed ones need none */
+};
+void tls_set_limits(struct tls *tls, const struct tls_limits *limits); /* until then: those of the settings' defaults */
+
 /* May a handshake be signed now? When not (locked, no worker, suspended), STARTTLS is not offered. */
 bool tls_is_ready(const struct tls *tls);
+
+/*
+ * May one more handshake begin, from the peer of this socket? False: counted, to be closed at once, before it costs anything.
+ * tls_server_over asks by itself and lets the handshake fail.
+ */
+bool tls_admits(struct tls *tls, evutil_socket_t fd);
 
 /*
  * What a listener shows: one certificate of each type of key. Built anew at every commit; connections keep the one they began
@@ -57,6 +69,8 @@ struct bufferevent *tls_server_new(struct tls_context *context, evutil_socket_t 
 /* Over a socket's bufferevent (BEV_OPT_CLOSE_ON_FREE), which is taken: its input must be empty, its output goes first. */
 struct bufferevent *tls_server_over(struct tls_context *context, struct bufferevent *socket, struct tls_stream **stream);
 
+const char *tls_stream_version(const struct tls_stream *stream); /* "TLSv1.3"; NULL before the handshake is done */
+
 /* close_notify now, when the output is empty; nothing may be written after it. Freeing the bufferevent does it, too. */
 void tls_stream_say_goodbye(struct tls_stream *stream);
 
@@ -67,11 +81,30 @@ struct tls_state {
 	uint64_t done_total; /* handshakes, resumed ones included */
 	uint64_t resumed_total;
 	uint64_t failed_total; /* by the peer's fault or ours */
-	uint64_t late_total; /* of them: not done after TLS_HANDSHAKE_MS */
+	uint64_t late_total; /* of them: not done in time */
 	uint64_t unsigned_total; /* of them: the token gave no signature */
-	uint64_t refused_total; /* too many at once */
+	uint64_t refused_total; /* too many at once, or of one client in a minute */
 	uint64_t cancelled_total; /* the peer left while its signature was made */
 };
 struct tls_state tls_state(const struct tls *tls);
+
+/* ---- the keys on the token ---- */
+
+enum tls_key_state { TLS_KEY_UNTRIED, TLS_KEY_SIGNS, TLS_KEY_NO_PSS /* RSA, PKCS #1 v1.5 alone */, TLS_KEY_FAILS };
+
+/* What the last trial of a certificate's key has shown; every context tries its own in the background. `why` until the loop goes
+ * on. */
+enum tls_key_state tls_key_state(const struct tls *tls, uint64_t certificate, const char **why);
+
+/*
+ * Has the key of each certificate sign what a handshake would, once, and calls back, never from within: `refused` names the
+ * first key that the token does not sign with, NULL: all do, or nobody can tell now (no PIN, no worker, TLS_TRIAL_MS over).
+ */
+#define TLS_TRIAL_MS 5000
+struct tls_trial;
+typedef void tls_trial_cb(const struct err *refused, void *arg);
+struct tls_trial *tls_trial_new(struct tls *tls, const struct certificate *const *certificates, size_t count, tls_trial_cb *done,
+				void *arg);
+void tls_trial_free(struct tls_trial *trial); /* also in the callback; NULL is fine */
 
 #endif

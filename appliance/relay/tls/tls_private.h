@@ -11,6 +11,14 @@
 #include "appliance/relay/tls/tls.h"
 
 struct tls_tickets; /* tickets.c */
+struct tls_rates; /* rate.c */
+
+/* What a trial has shown of a certificate's key. */
+struct tls_key_record {
+	uint64_t certificate;
+	enum tls_key_state state;
+	char *why; /* it does not sign */
+};
 struct tls_stream; /* stream.c */
 
 struct tls {
@@ -21,6 +29,10 @@ struct tls {
 	struct tls_tickets *tickets;
 	BIO_METHOD *bio;
 	LIST_HEAD(stream_list, tls_stream) unfinished; /* handshakes */
+	struct tls_limits limits;
+	struct tls_rates *rates;
+	struct tls_key_record *records;
+	size_t n_records;
 	struct tls_state state;
 };
 
@@ -28,7 +40,8 @@ struct tls_context {
 	unsigned references;
 	struct tls *tls;
 	SSL_CTX *ssl;
-	struct tls_probe *probe; /* of the token's RSASSA-PSS; NULL: over, or no RSA key */
+	struct tls_probe **probes; /* a certificate each, in the background until its key signs */
+	size_t n_probes;
 };
 
 /* tickets.c: keys of session tickets */
@@ -40,8 +53,18 @@ bool tls_tickets_rotate(struct tls_tickets *tickets, struct err *err) MUST_USE; 
 /* stream.c */
 BIO_METHOD *tls_stream_bio_new(void);
 
-/* probe.c: does the token sign RSASSA-PSS with this certificate's key? `refused` follows when it does not. */
-struct tls_probe *tls_probe_new(struct tls *tls, uint64_t certificate, void (*refused)(void *arg), void *arg);
+/* rate.c: may this client have one more signature this minute? Counts it. */
+struct tls_rates *tls_rates_new(struct err *err);
+void tls_rates_free(struct tls_rates *rates); /* NULL is fine */
+bool tls_rates_take(struct tls_rates *rates, const struct in6_addr *client, unsigned most, int64_t now_ms);
+
+/*
+ * probe.c: tries the key of a certificate and records what it shows (tls_key_state). With `once` the first answer ends it,
+ * whatever it is; else it goes on until the key signs. Then calls back, never from within. free() it by tls_probe_free at any
+ * time.
+ */
+typedef void tls_probe_cb(enum tls_key_state state, const char *why, void *arg);
+struct tls_probe *tls_probe_new(struct tls *tls, const struct certificate *certificate, bool once, tls_probe_cb *done, void *arg);
 void tls_probe_free(struct tls_probe *probe); /* NULL is fine */
 
 #endif
