@@ -96,6 +96,14 @@ static void on_smtp_stopped(void *arg)
 	api_server_stop(relay->api, relay->intake_deadline, on_api_stopped, relay);
 }
 
+static void end_trial(struct relay *relay)
+{
+	tls_trial_free(relay->trial);
+	config_unref(relay->trying);
+	relay->trial = NULL;
+	relay->trying = NULL;
+}
+
 static void stop(struct relay *relay, int64_t grace_ms, int status)
 {
 	int64_t intake_ms = grace_ms - RELAY_STOP_DELIVERY_MS - RELAY_STOP_CLOSE_MS;
@@ -105,6 +113,7 @@ static void stop(struct relay *relay, int64_t grace_ms, int status)
 	relay->stopping = true;
 	relay->status = status;
 	log_info("relay.stopping", LOG_NUMBER("status", status));
+	end_trial(relay);
 	relay->intake_deadline = clock_monotonic_ms() + (intake_ms > 0 ? intake_ms : 0);
 	smtp_server_stop(relay->smtp, relay->intake_deadline, on_smtp_stopped, relay);
 }
@@ -208,14 +217,6 @@ static void run_and_answer(struct relay *relay, struct config *config, bool chec
 		tell_ready(relay);
 }
 
-static void end_trial(struct relay *relay)
-{
-	tls_trial_free(relay->trial);
-	config_unref(relay->trying);
-	relay->trial = NULL;
-	relay->trying = NULL;
-}
-
 static void on_keys_tried(const struct err *refused, void *arg)
 {
 	struct relay *relay = arg;
@@ -229,17 +230,39 @@ static void on_keys_tried(const struct err *refused, void *arg)
 	end_trial(relay);
 }
 
+/* The TLS certificates of a configuration that the running one does not show. */
+static const struct certificate **new_certificates(const struct relay *relay, const struct config *config, size_t *count)
+{
+	size_t n_running, n_next, kept = 0;
+	const struct certificate **next = config_tls_certificates(config, &n_next);
+	const struct certificate **running = config_tls_certificates(relay->config, &n_running);
+
+	for (size_t i = 0; i < n_next; i++) {
+		size_t at = 0;
+
+		while (at < n_running && running[at]->id != next[i]->id)
+			at++;
+		if (at == n_running)
+			next[kept++] = next[i];
+	}
+	free(running);
+	*count = kept;
+	return next;
+}
+
 /*
- * A commit must not put a key into service that the token does not sign with. A relay that starts takes what it is given: its
- * mail flows without TLS.
+ * A commit must not put a key into service that the token does not sign with. A relay that starts takes what it is given, its
+ * mail flows without TLS; and a key that was lost in service keeps nobody from committing something else.
  */
 static void try_keys(struct relay *relay, struct config *config)
 {
-	size_t count;
-	const struct certificate **certificates = config_tls_certificates(config, &count);
+	const struct certificate **certificates = NULL;
+	size_t count = 0;
 
 	end_trial(relay);
-	if (relay->config == NULL || count == 0) {
+	if (relay->config != NULL)
+		certificates = new_certificates(relay, config, &count);
+	if (count == 0) {
 		run_and_answer(relay, config, false);
 	} else {
 		relay->trying = config_ref(config);

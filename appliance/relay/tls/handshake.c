@@ -34,7 +34,7 @@ static void fail(struct tls_stream *stream, const char *why)
 	char client[INET6_ADDRSTRLEN];
 
 	log_info("tls.handshake-failed", LOG_TEXT("client", client_text(stream, client)), LOG_TEXT("why", why));
-	stream->tls->state.failed_total++;
+	stream->tls->state.failed_total += !stream->refused;
 	finish(stream);
 	stream_fail(stream);
 }
@@ -101,6 +101,7 @@ static void ask(struct tls_stream *stream)
 	struct tls *tls = stream->tls;
 
 	if (!may_ask(stream)) {
+		stream->refused = true;
 		stream->request.state = TLS_REQUEST_FAILED;
 		run(stream);
 		fail(stream, "too many handshakes of this client in a minute");

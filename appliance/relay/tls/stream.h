@@ -16,7 +16,7 @@ struct tls_stream {
 	struct tls_request request;
 	struct in6_addr client; /* IPv4 mapped */
 	bool known; /* its client is, and it was counted */
-	bool refused; /* too many at once: fails in the next round */
+	bool refused; /* beyond the limits: it fails, or is about to in the next round */
 	bool open, dead;
 	bool ended_well; /* close_notify came */
 	bool held; /* the first octet of the filter's output is sent already, but not by the kernel yet */

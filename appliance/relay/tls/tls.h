@@ -83,7 +83,7 @@ struct tls_state {
 	uint64_t failed_total; /* by the peer's fault or ours */
 	uint64_t late_total; /* of them: not done in time */
 	uint64_t unsigned_total; /* of them: the token gave no signature */
-	uint64_t refused_total; /* too many at once, or of one client in a minute */
+	uint64_t refused_total; /* beyond the limits; not among the failed */
 	uint64_t cancelled_total; /* the peer left while its signature was made */
 };
 struct tls_state tls_state(const struct tls *tls);
