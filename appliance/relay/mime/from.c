@@ -96,7 +96,9 @@ static struct token next_token(struct bytes text)
 		kind = TOKEN_ATOM;
 		len = run_length(text, is_atom_octet);
 	}
-	return len > 0 ? (struct token){kind, bytes_slice(text, 0, len)} : (struct token){TOKEN_BAD, bytes_slice(text, 0, 1)};
+	if (len == 0) /* it does not end: nobody knows what the rest is, and to look again behind each octet takes its square */
+		return (struct token){TOKEN_BAD, text};
+	return (struct token){kind, bytes_slice(text, 0, len)};
 }
 
 static struct tokens cut(struct bytes text)
