@@ -12,6 +12,9 @@
 #include "appliance/supervisor/handover.h"
 #include "appliance/supervisor/supervisor_private.h"
 
+#define LISTEN_PATIENCE_MS 5000 /* at the start, for addresses that somebody holds yet; all of them together */
+#define LISTEN_AGAIN_MS 50
+
 bool supervisor_locked(const struct supervisor *supervisor, const char **why)
 {
 	static const char *const reasons[] = {[PIN_NONE] = "no operator has logged in to the HSM",
@@ -170,19 +173,33 @@ static void start_children(struct supervisor *supervisor)
 	relay_start(supervisor);
 }
 
+/* The relay of an inkand that was killed may hold its addresses for a moment yet. */
+static bool bind_patiently(const struct supervisor *supervisor, char *address, int64_t deadline_ms, struct listeners *added,
+			   struct err *err)
+{
+	char *one[] = {address, NULL};
+
+	while (!listeners_bind_new(&supervisor->listeners, one, added, err)) {
+		if (clock_monotonic_ms() >= deadline_ms)
+			return false;
+		(void)usleep(LISTEN_AGAIN_MS * 1000);
+	}
+	return true;
+}
+
 /* The configuration that runs was checked when it was committed; an address that has gone since must not keep the rest down. */
 static void bind_listeners(struct supervisor *supervisor)
 {
+	int64_t deadline_ms = clock_monotonic_ms() + LISTEN_PATIENCE_MS;
 	struct listeners none = {0};
 	struct err err;
 
 	listeners_adopt(&supervisor->listeners, &none, supervisor->running->listens);
 
 	for (char **wanted = supervisor->running->listens; *wanted != NULL; wanted++) {
-		char *one[] = {*wanted, NULL};
 		struct listeners added;
 
-		if (listeners_bind_new(&supervisor->listeners, one, &added, &err))
+		if (bind_patiently(supervisor, *wanted, deadline_ms, &added, &err))
 			listeners_adopt(&supervisor->listeners, &added, supervisor->running->listens);
 		else
 			log_error("listen", LOG_ERR(&err));
