@@ -85,7 +85,7 @@ struct config_bcc {
 	char *sender; /* reverse path of the copy; "" is the null sender: never bounced */
 };
 
-enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
+enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_OFFERED, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_REQUIRED };
 enum config_received { CONFIG_RECEIVED_NORMAL, CONFIG_RECEIVED_ABBREVIATED, CONFIG_RECEIVED_NONE };
 
 struct config_limits {

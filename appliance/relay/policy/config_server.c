@@ -366,7 +366,7 @@ static void read_limits(const struct reader *reader)
 
 static void read_words(const struct reader *reader)
 {
-	static const char *const auth[] = {"none", "optional", "required", NULL};
+	static const char *const auth[] = {"none", "offered", "optional", "required", NULL};
 	static const char *const received[] = {"normal", "abbreviated", "none", NULL};
 	struct config_server *server = reader->server;
 	const char *delay_warning;

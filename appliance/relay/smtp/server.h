@@ -2,7 +2,8 @@
  * The SMTP server (RFC 5321): listeners, sessions, limits. Protocol here, what a message means in signing/submission.h.
  * Loop's thread; nothing blocks. The process ignores SIGPIPE.
  *
- * Who may send, by `server NAME smtp auth`: none: clients in `allow-network`; optional: these, and users who authenticated;
+ * Who may send, by `server NAME smtp auth`: none: clients in `allow-network`; offered: the same, who may authenticate, so
+ * that the certificates of their user bind them; optional: clients in `allow-network`, and users who authenticated;
  * required: users who authenticated, in `allow-network` if there is any, else from anywhere. Everybody may connect; others
  * get `530 5.7.0 Authentication required` at MAIL (required), else `550 5.7.1 Relaying denied` at each RCPT, so that the log
  * says who wanted to send what to whom. AUTH is offered under TLS only, unless `auth-without-tls`.

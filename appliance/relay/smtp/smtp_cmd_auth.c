@@ -5,12 +5,14 @@
 #include "appliance/base/log.h"
 #include "appliance/relay/smtp/smtp_session.h"
 
-/* Where both network and password are wanted, other networks get nothing to guess at. */
+/* Where a password does not help without a network, other networks get nothing to guess at. */
 static bool network_may_log_in(const struct smtp_session *session)
 {
 	const struct config_server *server = smtp_session_settings(session);
 
-	return server->auth != CONFIG_AUTH_REQUIRED || server->n_networks == 0 || smtp_session_network_allows(session);
+	if (server->auth == CONFIG_AUTH_REQUIRED && server->n_networks == 0)
+		return true;
+	return server->auth == CONFIG_AUTH_OPTIONAL || smtp_session_network_allows(session);
 }
 
 static enum smtp_reply availability(const struct smtp_session *session)

@@ -18,6 +18,7 @@ static bool may_relay(const struct smtp_session *session, const char *user)
 	case CONFIG_AUTH_REQUIRED:
 		return user != NULL && (network || server->n_networks == 0);
 	case CONFIG_AUTH_NONE:
+	case CONFIG_AUTH_OFFERED:
 		break;
 	}
 	return network;
