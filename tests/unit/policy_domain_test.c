@@ -22,6 +22,11 @@ static void compares_domains(void)
 	    {"fa\xc3\x9f.example", "fass.example", false},
 	    {"\xff.example", "\xff.example", true},
 	    {"\xff.example", "xn--wlru32m.example", false},
+	    {"example\xe3\x80\x82"
+	     "com",
+	     "example.com", false}, /* the ideographic full stop */
+	    {"\xef\xbd\x85xample.com", "example.com", false}, /* a fullwidth e */
+	    {"\xef\xbd\x85xample.com", "\xef\xbd\x85xample.com", true},
 	    {"", "\xe5\x8d\xb0", false},
 	};
 

@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* `印鑑.example` is `xn--wlru32m.example`. A domain that is not valid IDNA2008 equals only itself. */
+/* `印鑑.example` is `xn--wlru32m.example`. A domain that is not valid IDNA2008, or that IDNA would map to an ASCII
+ * one (`example。com`), equals only itself. */
 bool domain_equal(const char *a, const char *b);
 
 #endif
