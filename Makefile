@@ -26,14 +26,14 @@ LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SANITIZE),-
 
 LIB_EVENT   := -levent_core -levent_extra -levent_pthreads
 LIB_DELIVERY := -levent_openssl -lssl -lcares -lidn2
-LIB_API     := -ljansson -lhttp_parser
+LIB_API     := -ljansson -lhttp_parser -lcurl
 LIB_CONSOLE := -ledit -ljansson -lcrypt
 
 # ---- components: one static library a folder ----
 
 COMPONENTS := appliance/base appliance/supervisor \
 	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
-	appliance/relay/signing appliance/relay/tls appliance/relay/observe appliance/relay/api appliance/relay \
+	appliance/relay/signing appliance/relay/tls appliance/relay/webhook appliance/relay/observe appliance/relay/api appliance/relay \
 	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
 	provisioning/store provisioning/console
 
@@ -61,7 +61,7 @@ $(BUILD)/obj/%.o: %.c
 libs = $(foreach c,$(1),$(call archive,$(c)))
 
 INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
-RELAY_LIBS  := appliance/relay appliance/relay/api appliance/relay/observe appliance/relay/smtp appliance/relay/tls appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
+RELAY_LIBS  := appliance/relay appliance/relay/api appliance/relay/observe appliance/relay/smtp appliance/relay/tls appliance/relay/webhook appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
 	appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
@@ -113,6 +113,7 @@ UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol p
 UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/tls appliance/relay/policy appliance/relay/mime hsm/client hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_api      := appliance/relay/api appliance/relay/signing hsm/cms appliance/relay/smtp appliance/relay/tls appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_webhook  := appliance/relay/webhook $(UNIT_LIBS_api)
 UNIT_LIBS_tls      := appliance/relay/tls hsm/client hsm/protocol appliance/base
 UNIT_LIBS_signing  := appliance/relay/signing hsm/cms appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 

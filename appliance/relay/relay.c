@@ -25,6 +25,7 @@
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/api_tls.h"
 #include "appliance/relay/tls/tls.h"
+#include "appliance/relay/webhook/webhooks.h"
 #include "hsm/protocol/worker.h"
 
 #define PRUNE_SECONDS 600
@@ -47,6 +48,7 @@ struct relay {
 	struct api_tls *api_tls;
 	struct delivery *delivery;
 	struct observe *observe;
+	struct webhooks *webhooks;
 	struct metrics_server *metrics;
 	struct submission_tally tally;
 	struct metrics_relay state; /* as the metrics show it */
@@ -79,6 +81,7 @@ static void on_delivery_stopped(void *arg)
 
 	observe_stop(relay->observe);
 	metrics_server_stop(relay->metrics);
+	webhooks_stop(relay->webhooks);
 	queue_close(relay->queue, on_closed, relay);
 }
 
@@ -182,6 +185,7 @@ static bool apply_config(struct relay *relay, struct config *config, struct err 
 	observe_configure(relay->observe, config);
 	metrics_server_configure(relay->metrics, config);
 	expiry_configure(relay->expiry, config);
+	webhooks_configure(relay->webhooks, config);
 	config_unref(relay->config);
 	relay->config = config_ref(config);
 	log_info("configuration.applied", LOG_NUMBER("revision", config->snapshot->revision),
@@ -395,15 +399,21 @@ static void on_password(struct relay *relay, struct msg *msg)
 {
 	char *sealed = msg_get_text(msg);
 	struct bytes octets = msg_get_bytes(msg);
-	struct secret *password = NULL;
+	struct secret *password = NULL, *again = NULL;
 	struct err err;
 
-	if (msg_end(msg, "password", &err))
+	if (msg_end(msg, "password", &err)) {
 		password = secret_new(octets, &err);
-	if (password != NULL)
+		again = secret_new(octets, &err);
+	}
+	if (password != NULL && again != NULL) {
 		delivery_set_password(relay->delivery, sealed, password);
-	else
-		log_error("delivery.password", LOG_ERR(&err));
+		webhooks_set_password(relay->webhooks, sealed, again);
+	} else {
+		log_error("relay.password", LOG_ERR(&err));
+		secret_free(password);
+		secret_free(again);
+	}
 	free(sealed);
 }
 
@@ -558,6 +568,7 @@ static void read_metrics(struct metrics *metrics, void *arg)
 	    .signer = signer_state(relay->signer),
 	    .queue = queue_count(relay->queue),
 	    .health = queue_health(relay->queue),
+	    .webhooks = webhooks_state(relay->webhooks),
 	    .now = clock_wall_seconds(),
 	};
 	metrics->relay.store_ready = relay->store_ready;
@@ -618,6 +629,7 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 		return false;
 	relay->smtp = smtp_server_new(&context);
 	smtp_server_use_tls(relay->smtp, relay->tls);
+	relay->webhooks = webhooks_new(relay->base, relay->queue);
 	relay->metrics = metrics_server_new(relay->base, read_metrics, relay);
 	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);

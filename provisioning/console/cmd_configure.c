@@ -121,7 +121,7 @@ static bool ask_password(struct setting_words *words, struct err *err)
 	return words->value != NULL;
 }
 
-/* The next hop's name is the last word but one of the path: it cannot be opened for another one. */
+/* The name of the next hop or webhook is the last word but one of the path: it cannot be opened for another one. */
 static bool seal(struct console *console, struct setting_words *words, struct bytes password, struct err *err)
 {
 	size_t count;
@@ -151,7 +151,11 @@ static bool seal(struct console *console, struct setting_words *words, struct by
 /* A password that the relay must know in clear: kept under a key of the token. */
 static bool ask_sealed(struct console *console, struct setting_words *words, struct err *err)
 {
-	struct secret *password = prompt_new_secret("Password at the next hop", err);
+	const char *last = strrchr(words->path, ' ');
+	struct secret *password = prompt_new_secret(strcmp(last, " api-key") == 0  ? "API key of the webhook"
+						    : strcmp(last, " secret") == 0 ? "Secret of the webhook"
+										   : "Password at the next hop",
+						    err);
 	bool good;
 
 	if (password == NULL)

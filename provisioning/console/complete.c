@@ -77,6 +77,7 @@ static const struct {
     {"smtp", "How mail comes in"},
     {"system", "This machine"},
     {"user", "Senders that log in"},
+    {"webhook", "Who is told what becomes of mail"},
 };
 
 static const char *help_of(const struct expectation *one)

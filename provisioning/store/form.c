@@ -16,6 +16,7 @@ static const struct {
     {"header-name", SETTING_HEADER_NAME},
     {"path", SETTING_PATH},
     {"name", SETTING_NAME},
+    {"url", SETTING_URL},
 };
 
 static enum setting_type type_of(struct bytes name)

@@ -240,6 +240,23 @@ static bool check_tls_pin(const char *value, struct err *err)
 	       err_set(err, ERR_INVALID, "\"%s\" is not sha256: and 64 hexadecimal digits (lower case)", value);
 }
 
+/* Secrets go there: in clear only to this machine itself. No user, no fragment. */
+static bool check_url(const char *value, struct err *err)
+{
+	static const char *const loopback[] = {"http://127.0.0.1", "http://[::1]", "http://localhost"};
+	bool valid = strncmp(value, "https://", 8) == 0 && value[8] != '\0' && strchr("/:?", value[8]) == NULL;
+
+	for (size_t i = 0; i < sizeof loopback / sizeof *loopback; i++) {
+		size_t len = strlen(loopback[i]);
+
+		valid |= strncmp(value, loopback[i], len) == 0 && strchr(":/", value[len]) != NULL;
+	}
+	for (const char *at = value; *at != '\0'; at++)
+		valid &= *at > ' ' && *at < 0x7f && strchr("@#\"\\<>", *at) == NULL;
+	return valid ||
+	       err_set(err, ERR_INVALID, "\"%s\" is no https:// URL (http:// is for 127.0.0.1, [::1] and localhost)", value);
+}
+
 static bool check_number(const char *value, struct err *err)
 {
 	if (*value == '\0' || strspn(value, "0123456789") != strlen(value) || strlen(value) > 18)
@@ -288,6 +305,7 @@ static const struct {
     [SETTING_SEALED] = {"prompted for", check_sealed},
     [SETTING_NAME_SERVER] = {"ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT", check_name_server},
     [SETTING_TLS_PIN] = {"sha256:HEX", check_tls_pin},
+    [SETTING_URL] = {"https://HOST[:PORT]/PATH", check_url},
 };
 
 bool setting_type_check(enum setting_type type, const char *value, struct err *err)

@@ -2,15 +2,10 @@
 """Lists of deliveries, bounces and statistics by the API, as the service's own clients ask for them."""
 import datetime
 import json
-import socket
-import threading
 import urllib.parse
 
+from events import BOUNCE, DELIVERY, STATISTICS, Refuser
 from inkan import Sandbox, contains, crlf, equal, now, run, send, test, wait_until
-
-DELIVERY = ["created", "returnPath", "from", "to", "messageId", "reason", "senderIp", "sourceIp", "status", "subject", "apiData"]
-BOUNCE = ["created", "status", "from", "to", "messageId", "returnPath", "subject", "apiData", "reason"]
-STATISTICS = ["date", "queued", "succeeded", "failed", "blocked", "valid"]
 
 
 def today():
@@ -109,30 +104,6 @@ def bounces_and_statistics():
         assert all(isinstance(value, str) for value in got["statistics"][0].values()), got
         equal(ask(box, "statistics", {**month, "total": "1"})[1]["statistics"][0]["date"], today()[:7])
         equal(ask(box, "statistics", {"year": 2001, "month": 1})[0], 204)
-
-
-class Refuser:
-    """A next hop that knows no recipient."""
-
-    def __init__(self):
-
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client = self.listener.accept()[0]
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def serve(client):
-        file = client.makefile("rb")
-        client.sendall(b"220 refuser\r\n")
-        for line in file:
-            word = line[:4].upper()
-            client.sendall({b"EHLO": b"250 refuser\r\n", b"RCPT": b"550 5.1.1 no such user\r\n", b"QUIT": b"221 bye\r\n"}
-                           .get(word, b"250 ok\r\n"))
 
 
 @test

@@ -176,6 +176,7 @@ static void every_setting_can_be_typed(void)
 	    [SETTING_PIN_SOURCE] = "operator",
 	    [SETTING_NAME_SERVER] = "192.0.2.53",
 	    [SETTING_TLS_PIN] = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+	    [SETTING_URL] = "https://events.example.net/hook",
 	};
 	struct sentences sentences = settings_sentences(false);
 

@@ -9,10 +9,7 @@
 #include "appliance/relay/signing/tally.h"
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/tls/tls.h"
-
-struct metrics_webhooks {
-	uint64_t posts_total, failed_posts_total, events_total, dropped_total;
-};
+#include "appliance/relay/webhook/webhooks.h"
 
 /* What the process itself knows. */
 struct metrics_relay {
@@ -34,7 +31,7 @@ struct metrics {
 	struct signer_state signer;
 	struct queue_count queue;
 	enum queue_health health;
-	struct metrics_webhooks webhooks;
+	struct webhooks_state webhooks;
 	int64_t now; /* wall seconds */
 };
 

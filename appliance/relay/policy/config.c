@@ -61,6 +61,9 @@ static void server_clear(struct config_server *server)
 		bcc_clear(&server->bccs[i]);
 	free(server->bccs);
 	free(server->retry_ms);
+	for (size_t i = 0; i < server->n_webhooks; i++)
+		config_webhook_clear(&server->webhooks[i]);
+	free(server->webhooks);
 }
 
 static void config_free(struct config *config)

@@ -69,6 +69,19 @@ bool config_next_hop_equal(const struct config_next_hop *a, const struct config_
 void config_next_hop_copy(struct config_next_hop *to, const struct config_next_hop *from);
 void config_next_hop_clear(struct config_next_hop *hop);
 
+/* Who is told of events, by HTTP. */
+struct config_webhook {
+	char *name; /* "SERVER URL": unique */
+	char *server, *url;
+	char *sealed_api_key, *sealed_secret; /* NULL: none. Opened elsewhere (control.h, RELAY_PASSWORD) */
+	char *ca_file; /* NULL: the system's CAs */
+	bool deliveries, bounces;
+	int64_t interval_ms;
+	size_t batch, backlog; /* events */
+};
+void config_webhook_copy(struct config_webhook *to, const struct config_webhook *from);
+void config_webhook_clear(struct config_webhook *webhook);
+
 struct config_exclusion {
 	char *header; /* NULL: of recipients */
 	char *text; /* the expression as configured */
@@ -126,6 +139,8 @@ struct config_server {
 	size_t n_exclude_recipients, n_exclude_headers;
 	struct config_bcc *bccs;
 	size_t n_bccs;
+	struct config_webhook *webhooks;
+	size_t n_webhooks;
 	int64_t log_retention_ms;
 	int64_t queue_lifetime_ms;
 	int64_t *retry_ms; /* waits between attempts; the last one repeats */

@@ -18,6 +18,8 @@ bool config_parse_next_hop(const char *value, struct config_next_hop *hop, struc
 bool config_read_next_hop(const struct settings *settings, const char *server, const char *value, struct config_next_hop *hop,
 			  struct err *err) MUST_USE;
 
+void config_read_webhook(const struct settings *settings, const char *server, const char *url, struct config_webhook *webhook);
+
 enum config_tls config_tls_of(const char *word);
 
 #endif

@@ -209,6 +209,14 @@ static bool add_next_hop(const struct reader *reader, const char *value, struct 
 	return true;
 }
 
+static bool add_webhook(const struct reader *reader, const char *url, struct err *err)
+{
+	(void)err;
+	config_read_webhook(reader->settings, reader->server->name, url,
+			    GROW(reader->server->webhooks, reader->server->n_webhooks));
+	return true;
+}
+
 static int by_priority(const void *a, const void *b)
 {
 	const struct config_next_hop *left = a, *right = b;
@@ -396,7 +404,7 @@ bool config_read_server(const struct snapshot *snapshot, struct config_server *s
 	read_words(&reader);
 	if (!each_name(&reader, "smtp listen", add_listen, err) || !each_name(&reader, "api listen", add_api_listen, err) ||
 	    !each_value(&reader, "smtp allow-network", add_network, err) || !each_name(&reader, "user", add_user, err) ||
-	    !each_name(&reader, "next-hop", add_next_hop, err) ||
+	    !each_name(&reader, "next-hop", add_next_hop, err) || !each_name(&reader, "webhook", add_webhook, err) ||
 	    !each_value(&reader, "smime certificate", add_certificate, err) ||
 	    !each_value(&reader, "smime exclude recipient", add_exclude_recipient, err) || !read_exclude_headers(&reader, err) ||
 	    !each_name(&reader, "intelligent-bcc", add_bcc, err) || !read_retry(&reader, err))
