@@ -182,7 +182,7 @@ matrix-tests: $(MATRIX_TESTS)
 check-tokens: ## compare what each token can do with the table in README.md (root installs what is missing)
 	@image/install-packages build run test tokens
 	@$(MAKE) --no-print-directory -j"$$(nproc)" matrix-tests
-	@BUILD=$(BUILD) tests/run $(MATRIX_TESTS)
+	@BUILD=$(BUILD) INKAN_BIN=$(abspath $(BUILD))/bin tests/run $(MATRIX_TESTS)
 
 include tests/crash/crash.mk tests/bench/bench.mk
 
@@ -194,7 +194,7 @@ check: ## run every test (as root it installs the packages that are missing)
 	@$(MAKE) --no-print-directory check-installed
 
 check-installed: all unit-tests token-tests matrix-tests
-	@BUILD=$(BUILD) tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(MATRIX_TESTS_ANYBODY) $(CRASH_TESTS) $(SCENARIOS) tests/lint
+	@BUILD=$(BUILD) INKAN_BIN=$(abspath $(BUILD))/bin tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(MATRIX_TESTS_ANYBODY) $(CRASH_TESTS) $(SCENARIOS) tests/lint
 
 check-unit: unit-tests ## run the unit tests alone
 	@tests/run $(UNIT_TESTS)
