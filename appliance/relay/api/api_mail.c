@@ -111,16 +111,16 @@ static void read_mailbox(struct api_mailboxes *boxes, const char *field, const j
 static void read_mailboxes(struct api_mailboxes *boxes, const json_t *fields, const char *field, size_t most,
 			   struct api_errors *errors)
 {
-	json_t *parsed, *item;
+	json_t *parsed;
 	const json_t *value = unwrapped(member(fields, field), &parsed);
 	char limit[API_NUMBER_BYTES];
-	size_t i;
 
 	snprintf(limit, sizeof limit, "%zu", most);
 	if (json_array_size(value) > most) {
 		api_errors_add(errors, API_FAULT_TOO_MANY, field, limit);
 	} else if (json_is_array(value)) {
-		json_array_foreach(value, i, item) read_mailbox(boxes, field, item, errors);
+		for (size_t i = 0; i < json_array_size(value); i++)
+			read_mailbox(boxes, field, json_array_get(value, i), errors);
 	} else if (value != NULL) {
 		read_mailbox(boxes, field, value, errors);
 	}
@@ -230,16 +230,15 @@ static void add_header(struct api_mail *mail, const char *name, const json_t *js
 
 static void read_headers(struct api_mail *mail, const json_t *fields, struct api_errors *errors)
 {
-	json_t *parsed, *item;
+	json_t *parsed;
 	const json_t *value = unwrapped(member(fields, "headers"), &parsed);
-	const char *name;
-	size_t i;
 
 	mail->headers = mem_new_array(API_HEADERS_MAX, sizeof *mail->headers);
 	if (json_is_array(value)) {
-		json_array_foreach(value, i, item)
-		{
-			name = json_string_value(json_object_get(item, "name"));
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			const json_t *item = json_array_get(value, i);
+			const char *name = json_string_value(json_object_get(item, "name"));
+
 			add_header(mail, name == NULL ? "" : name, json_object_get(item, "value"), errors);
 		}
 	} else if (json_is_object(value)) {
@@ -251,7 +250,7 @@ static void read_headers(struct api_mail *mail, const json_t *fields, struct api
 		api_errors_add(errors, API_FAULT_FORM, "headers", "an array of {\"name\",\"value\"}");
 	}
 	json_decref(parsed);
-	for (i = 0; i < mail->n_headers; i++) {
+	for (size_t i = 0; i < mail->n_headers; i++) {
 		if (strcasecmp(mail->headers[i].name, "X-Api-Data") == 0 && mail->api_data == NULL)
 			mail->api_data = mem_string(mail->headers[i].value);
 	}
