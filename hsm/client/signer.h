@@ -34,8 +34,8 @@ void signer_attach(struct signer *signer, unsigned worker, int fd, unsigned thre
 void signer_set_locked(struct signer *signer, bool locked, const char *why);
 
 /*
- * Of mail, or of a TLS handshake (tls_len): then `cms` is the signature. request->id and budget_ms are set here. deadline_ms is of clock_monotonic_ms. Returns the id for
- * signer_cancel.
+ * Of mail, or of a TLS handshake (tls_len): then `cms` is the signature. request->id and budget_ms are set here. deadline_ms is
+ * of clock_monotonic_ms. Returns the id for signer_cancel.
  */
 uint64_t signer_request(struct signer *signer, const struct sign_request *request, int64_t deadline_ms, signer_cb *cb, void *arg);
 void signer_cancel(struct signer *signer, uint64_t id); /* no callback follows; an unknown id is ignored */

@@ -43,8 +43,7 @@ bool keyring_sign_tls(struct keyring_entry *entry, const struct sign_request *re
 		      enum token_fault *fault, struct err *err) MUST_USE;
 
 /* A signature of nothing in particular, of the kind that the certificate is for. */
-bool keyring_try(struct keyring_entry *entry, const uint8_t random[static 32], enum token_fault *fault,
-		 struct err *err) MUST_USE;
+bool keyring_try(struct keyring_entry *entry, const uint8_t random[static 32], enum token_fault *fault, struct err *err) MUST_USE;
 
 struct keyring_count {
 	unsigned loaded, missing, unloaded;

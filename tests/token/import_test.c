@@ -303,12 +303,14 @@ static const struct {
 	const char *text;
 } faults[] = {
     {"a key that stays readable", "readable stubborn", "create", ERR_UNAVAILABLE,
-     "the token takes the key in no way; let it make one of its own with 'certificate request': unwrap-token-kek: C_GenerateKey: CKR_MECHANISM_INVALID; "
+     "the token takes the key in no way; let it make one of its own with 'certificate request': unwrap-token-kek: C_GenerateKey: "
+     "CKR_MECHANISM_INVALID; "
      "unwrap-host-kek: C_UnwrapKey: CKR_MECHANISM_INVALID; "
      "rewrap: the token keeps the key readable (SENSITIVE 0, EXTRACTABLE 1); "
      "create: the token keeps the key readable (SENSITIVE 0, EXTRACTABLE 1)"},
     {"wrong signatures", "wrong", "create", ERR_UNAVAILABLE,
-     "the token takes the key in no way; let it make one of its own with 'certificate request': unwrap-token-kek: C_GenerateKey: CKR_MECHANISM_INVALID; "
+     "the token takes the key in no way; let it make one of its own with 'certificate request': unwrap-token-kek: C_GenerateKey: "
+     "CKR_MECHANISM_INVALID; "
      "unwrap-host-kek: C_UnwrapKey: CKR_MECHANISM_INVALID; "
      "rewrap: a signature made on the token does not verify with the certificate; "
      "create: a signature made on the token does not verify with the certificate"},

@@ -35,7 +35,7 @@ const char *softhsm_tokens(void); /* its token directory */
 /* Puts a key on the current token by softhsm2-util; the PIN is the token's. */
 void softhsm_import(EVP_PKEY *key, const uint8_t *id, size_t id_len);
 
-/* Copies of a key that is there (private and public object) on the current token, their CKA_ID `prefix` and two octets, 0 first. */
+/* Copies of a key that is on the current token (private and public object), their CKA_ID `prefix` and two octets, 0 first. */
 void softhsm_multiply(const struct softhsm_key *key, uint8_t prefix, unsigned count);
 
 /* Destroys a private key on the current token, by OpenSC's pkcs11-tool. */

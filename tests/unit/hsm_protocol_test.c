@@ -206,14 +206,10 @@ static bool decode_failed(struct msg *msg, struct buf *again, struct err *err)
 }
 
 static const struct sample samples[] = {
-    {"request", encode_request, decode_request},
-    {"result", encode_result, decode_result},
-    {"failure", encode_failure, decode_failure},
-    {"certificates", encode_certificates, decode_certificates},
-    {"start", encode_start, decode_start},
-    {"ready", encode_ready, decode_ready},
-    {"failed", encode_failed, decode_failed},
-    {"health", encode_health, decode_health},
+    {"request", encode_request, decode_request}, {"result", encode_result, decode_result},
+    {"failure", encode_failure, decode_failure}, {"certificates", encode_certificates, decode_certificates},
+    {"start", encode_start, decode_start},	 {"ready", encode_ready, decode_ready},
+    {"failed", encode_failed, decode_failed},	 {"health", encode_health, decode_health},
     {"TLS request", encode_tls, decode_tls},
 };
 

@@ -3,7 +3,8 @@
  * about to go out. It shares nothing with the scanner and the writer that made the message: a push parser of its own, which
  * splits at the boundary of the outer Content-Type, digests the first part and takes the CMS out of the second. It is
  * stricter than readers are: what they may disagree about (a bare CR or LF, a line over 998 octets, a preamble, a second
- * Content-Type) fails. 8-bit octets do not: the scanner leaves those of part headers, with a note. Pure; one thread at a time; memory is bounded by the limits below.
+ * Content-Type) fails. 8-bit octets do not: the scanner leaves those of part headers, with a note. Pure; one thread at a time;
+ * memory is bounded by the limits below.
  */
 #ifndef INKAN_RELAY_MIME_SIGNED_READER_H
 #define INKAN_RELAY_MIME_SIGNED_READER_H

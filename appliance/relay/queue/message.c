@@ -76,7 +76,8 @@ void message_copy_init(struct message_copy *copy, struct queue *queue, const str
 {
 	struct block block;
 
-	*copy = (struct message_copy){.message = *message, .n_recipients = n_recipients, .due = clock_wall_ms() - QUEUE_HEAD_START_MS};
+	*copy = (struct message_copy){
+	    .message = *message, .n_recipients = n_recipients, .due = clock_wall_ms() - QUEUE_HEAD_START_MS};
 	copy->text = mem_new(block_size(message, recipients, n_recipients) + 1); /* + 1: an absent message_id is kept as "" */
 	block.next = copy->text;
 	keep_message(&block, &copy->message);

@@ -111,8 +111,13 @@ struct queue_recipient {
 	const char *sender; /* of a copy with an envelope of its own ("" null sender); NULL: the message's */
 };
 
-enum queue_notify { QUEUE_NOTIFY_NEVER = 1, QUEUE_NOTIFY_SUCCESS = 2, QUEUE_NOTIFY_FAILURE = 4, QUEUE_NOTIFY_DELAY = 8,
-	QUEUE_NOTIFY_WARNED = 16 /* ours: the sender was told of the delay */ };
+enum queue_notify {
+	QUEUE_NOTIFY_NEVER = 1,
+	QUEUE_NOTIFY_SUCCESS = 2,
+	QUEUE_NOTIFY_FAILURE = 4,
+	QUEUE_NOTIFY_DELAY = 8,
+	QUEUE_NOTIFY_WARNED = 16 /* ours: the sender was told of the delay */
+};
 
 /*
  * What a report of failure returns. DSN parameters are checked by the SMTP server before they are stored (xtext that decodes to
