@@ -238,10 +238,11 @@ lint: ## clang without warnings, clang-format, cppcheck, man pages
 	@tests/lint
 
 install: all ## install below DESTDIR PREFIX
-	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/inkan
 	install -m 644 $(HSM_VIEW) $(DESTDIR)$(PREFIX)/lib/inkan
 	ln -sf ../lib/inkan/inkand ../lib/inkan/inkan $(DESTDIR)$(PREFIX)/sbin/
+	install -m 644 $(wildcard appliance/*/*.7) $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8 provisioning/*/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 
 help: ## this list

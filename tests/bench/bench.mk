@@ -24,6 +24,12 @@ $(HSM_BENCH): $(BUILD)/obj/tests/bench/hsm_bench.o $(TOKEN_HELPERS) $(TEST_HELPE
 	@mkdir -p $(@D)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
 
+bench-api: all ## messages a second by the API beside SMTP, and its lists over a million events (2 minutes)
+	@INKAN_BIN=$(abspath $(BUILD))/bin tests/bench/api
+	@INKAN_BIN=$(abspath $(BUILD))/bin tests/bench/events
+
+.PHONY: bench-api
+
 bench-hsm: $(HSM_BENCH) ## what the HSM layer costs, on SoftHSM and on a distant HSM (2 minutes)
 	@INKAN_CANNED_PATH=$(abspath $(BUILD))/tests/token/canned_module.so $(abspath $(HSM_BENCH))
 
