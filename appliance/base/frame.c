@@ -107,16 +107,27 @@ void frame_fds_close(struct frame_fds *fds)
 		close(fds->fd[--fds->count]);
 }
 
+#define INTERRUPT_LOOK_MS 500 /* a signal that comes just before a wait is seen so late */
+
+static const volatile sig_atomic_t *interrupt_flag;
+
+void frame_set_interrupt(const volatile sig_atomic_t *flag)
+{
+	interrupt_flag = flag;
+}
+
 static bool wait_for(int fd, short events, int64_t deadline_ms, struct err *err)
 {
 	for (;;) {
 		int64_t left = deadline_ms - clock_monotonic_ms();
 		struct pollfd poller = {.fd = fd, .events = events};
-		int ready;
+		int most = interrupt_flag != NULL ? INTERRUPT_LOOK_MS : 60000, ready;
 
+		if (interrupt_flag != NULL && *interrupt_flag)
+			return err_set(err, ERR_CANCELLED, "interrupted");
 		if (left <= 0)
 			return err_set(err, ERR_TIMEOUT, "no answer in time");
-		ready = poll(&poller, 1, left > 60000 ? 60000 : (int)left);
+		ready = poll(&poller, 1, left > most ? most : (int)left);
 		if (ready > 0)
 			return true;
 		if (ready < 0 && errno != EINTR)

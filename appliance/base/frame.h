@@ -11,6 +11,8 @@
 #ifndef INKAN_BASE_FRAME_H
 #define INKAN_BASE_FRAME_H
 
+#include <signal.h>
+
 #include "appliance/base/bytes.h"
 
 #define FRAME_HEADER_BYTES 8
@@ -22,6 +24,12 @@
  * (clock_monotonic_ms). pass_fd is -1 or a descriptor to send along; it stays the caller's.
  * Errors: ERR_TIMEOUT, ERR_UNAVAILABLE when the other side has closed, ERR_INVALID for a frame over the limit.
  */
+/*
+ * What ends the two calls below early, with ERR_CANCELLED: a flag that a signal handler sets. NULL (the start): nothing does.
+ * For programs of one thread.
+ */
+void frame_set_interrupt(const volatile sig_atomic_t *flag);
+
 bool frame_send(int fd, uint16_t type, struct bytes payload, int pass_fd, int64_t deadline_ms, struct err *err) MUST_USE;
 
 /*

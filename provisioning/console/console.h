@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "provisioning/console/grammar.h"
+#include "provisioning/console/pager.h"
 #include "provisioning/console/report.h"
 #include "provisioning/store/store.h"
 
@@ -19,6 +20,7 @@ struct console {
 	bool ended; /* exit in operational mode */
 	FILE *out; /* data */
 	FILE *messages; /* everything else */
+	struct pager pager; /* of a person */
 	const struct filters *filters; /* of the line that runs */
 	char *audit_text; /* of the line that runs: what the audit row will say, secrets replaced */
 };

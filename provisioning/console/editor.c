@@ -2,20 +2,13 @@
 
 #include <errno.h>
 #include <histedit.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "provisioning/console/terminal.h"
+
 #define HISTORY_LINES 500
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
 
 struct editor {
 	struct console *console;
@@ -61,8 +54,9 @@ static void list(struct editor *editor, const char *before)
 {
 	char *text = editor_list(editor->console, before);
 
-	fprintf(editor->console->out, "\n%s", text);
-	fflush(editor->console->out);
+	fputc('\n', editor->console->out);
+	pager_begin(&editor->console->pager);
+	pager_show(&editor->console->pager, bytes_text(text), editor->console->out);
 	free(text);
 }
 
@@ -146,10 +140,10 @@ static bool next_line(struct editor *editor)
 	char *line;
 
 	set_prompt(editor);
-	interrupted = 0;
+	terminal_begin_line();
 	typed = el_gets(editor->edit, &len);
 	if (typed == NULL || len <= 0) {
-		if (!interrupted)
+		if (!terminal_interrupted() || terminal_is_over())
 			return false;
 		fputc('\n', editor->console->out);
 		el_reset(editor->edit);
@@ -163,13 +157,16 @@ static bool next_line(struct editor *editor)
 
 void editor_run(struct console *console)
 {
-	struct sigaction action = {.sa_handler = on_interrupt};
+	struct terminal_signals before;
 	struct editor editor;
 
-	sigaction(SIGINT, &action, NULL); /* no SA_RESTART: Ctrl-C ends the wait, and drops the line */
+	setenv("TERM", "dumb", 0); /* a line that does not say what stands at its end */
+	terminal_watch(&before);
 	editor_init(&editor, console);
-	while (!console->ended && next_line(&editor))
+	while (!console->ended && !terminal_is_over() && next_line(&editor))
 		;
+	terminal_unwatch(&before);
+	pager_clear(&console->pager);
 	el_end(editor.edit);
 	history_end(editor.history);
 	free(editor.prompt);

@@ -12,7 +12,7 @@ struct filter {
 	bool except;
 };
 
-enum { FILTER_MATCH, FILTER_EXCEPT, FILTER_COUNT, FILTER_JSON, FILTER_COMPARE };
+enum { FILTER_MATCH, FILTER_EXCEPT, FILTER_COUNT, FILTER_JSON, FILTER_COMPARE, FILTER_NO_MORE };
 
 static const struct sentence filter_sentences[] = {
     [FILTER_MATCH] = {"match <expression>", NULL, "Show the lines that match"},
@@ -20,9 +20,15 @@ static const struct sentence filter_sentences[] = {
     [FILTER_COUNT] = {"count", NULL, "Show how many lines there are"},
     [FILTER_JSON] = {"json", NULL, "Show as JSON"},
     [FILTER_COMPARE] = {"compare [<revision:number>]", NULL, "Show changes to what runs, or to rollback N"},
+    [FILTER_NO_MORE] = {"no-more", NULL, "Show all at once, without ---(more)---"},
 };
 
 static const struct sentences filter_grammar = {filter_sentences, sizeof filter_sentences / sizeof *filter_sentences, false};
+
+struct sentences filters_sentences(void)
+{
+	return filter_grammar;
+}
 
 static bool add_expression(struct filters *filters, const char *text, bool except, struct err *err)
 {
@@ -52,6 +58,9 @@ static bool add_filter(struct filters *filters, const struct parsed *parsed, str
 		return true;
 	case FILTER_JSON:
 		filters->json = true;
+		return true;
+	case FILTER_NO_MORE:
+		filters->no_more = true;
 		return true;
 	default:
 		filters->compare = true;

@@ -119,7 +119,7 @@ static void list_words(struct buf *list, const struct state *state, const char *
 		    (branch->typed && *beginning != '\0'))
 			continue;
 		if (shown++ == EXPECTED_SHOWN) {
-			buf_put_text(list, ", …");
+			buf_put_text(list, ", ...");
 			return;
 		}
 		list_word(list, branch);

@@ -1,30 +1,25 @@
 #include "provisioning/console/prompt.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "provisioning/console/terminal.h"
+
 #define ANSWER_MAX_BYTES 32768 /* more of a line is dropped: what uses it has a lower limit */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
 
 static bool read_octet(char *octet)
 {
 	ssize_t got;
 
+	if (terminal_wait() != TERMINAL_INPUT)
+		return false;
 	do
 		got = read(STDIN_FILENO, octet, 1);
-	while (got < 0 && errno == EINTR && !interrupted);
+	while (got < 0 && errno == EINTR);
 	return got == 1;
 }
 
@@ -58,12 +53,10 @@ static void set_echo(const struct termios *usual, bool echo)
 /* At a terminal. Ctrl-C takes the question back, and never leaves the terminal without echo. */
 static bool ask_person(const char *prompt, bool echo, const struct termios *usual, struct buf *answer)
 {
-	const struct sigaction action = {.sa_handler = on_interrupt};
-	struct sigaction before;
+	struct terminal_signals before;
 	bool answered;
 
-	interrupted = 0;
-	sigaction(SIGINT, &action, &before);
+	terminal_watch(&before);
 	fputs(prompt, stderr);
 	fflush(stderr);
 	if (!echo)
@@ -71,10 +64,10 @@ static bool ask_person(const char *prompt, bool echo, const struct termios *usua
 	answered = prompt_read_line(answer);
 	if (!echo)
 		set_echo(usual, true);
-	sigaction(SIGINT, &before, NULL);
-	if (interrupted)
+	terminal_unwatch(&before);
+	if (terminal_interrupted())
 		fputc('\n', stderr);
-	return answered && !interrupted;
+	return answered && !terminal_interrupted();
 }
 
 static bool ask(const char *prompt, bool echo, struct buf *answer, struct err *err)
@@ -85,7 +78,7 @@ static bool ask(const char *prompt, bool echo, struct buf *answer, struct err *e
 	buf_reserve(answer, ANSWER_MAX_BYTES); /* so that no copy is left behind by growing */
 	if (terminal ? ask_person(prompt, echo, &usual, answer) : prompt_read_line(answer))
 		return true;
-	if (terminal && interrupted)
+	if (terminal && terminal_interrupted())
 		return err_set(err, ERR_CANCELLED, "interrupted");
 	return err_set(err, ERR_INVALID, "no answer to \"%s\": standard input has ended", prompt);
 }
@@ -174,7 +167,7 @@ static void read_paste(size_t most, struct buf *text, bool terminal)
 
 	buf_reserve(&line, most + 2); /* so that growing leaves no copies behind */
 	buf_reserve(text, most + 2);
-	while (!ended && !interrupted && read_pasted_line(&line, most, terminal)) {
+	while (!ended && !terminal_interrupted() && read_pasted_line(&line, most, terminal)) {
 		struct bytes trimmed = bytes_trim(buf_bytes(&line));
 
 		ended = ends_paste(trimmed, &in_block) && (text->len > 0 || trimmed.len > 0);
@@ -200,14 +193,12 @@ static void set_raw(const struct termios *usual)
 
 bool prompt_paste(const char *prompt, size_t most, struct buf *text, struct err *err)
 {
-	const struct sigaction action = {.sa_handler = on_interrupt};
-	struct sigaction before;
+	struct terminal_signals before;
 	struct termios usual;
 	bool terminal = tcgetattr(STDIN_FILENO, &usual) == 0;
 
-	interrupted = 0;
 	if (terminal) {
-		sigaction(SIGINT, &action, &before);
+		terminal_watch(&before);
 		fprintf(stderr, "%s\n", prompt);
 		fflush(stderr);
 		set_raw(&usual);
@@ -215,9 +206,9 @@ bool prompt_paste(const char *prompt, size_t most, struct buf *text, struct err 
 	read_paste(most, text, terminal);
 	if (terminal) {
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &usual);
-		sigaction(SIGINT, &before, NULL);
+		terminal_unwatch(&before);
 	}
-	if (interrupted)
+	if (terminal_interrupted())
 		return err_set(err, ERR_CANCELLED, "interrupted");
 	if (text->len > most)
 		return err_set(err, ERR_LIMIT, "what was pasted has more than %zu octets", most);

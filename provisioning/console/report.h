@@ -36,12 +36,13 @@ void report_json(const struct report *report, struct buf *out); /* an array of o
 struct filters {
 	struct filter *items;
 	size_t count;
-	bool json, count_lines, compare;
+	bool json, count_lines, compare, no_more;
 	uint32_t compare_with; /* `compare N`: as rollback N */
 };
 
 /* `words` are those behind the first `|`. On failure *at is the word that the error is about. */
 struct line_word;
+struct sentences filters_sentences(void); /* grammar.h */
 bool filters_parse(struct filters *filters, const struct line_word *words, size_t count, size_t *at, struct err *err) MUST_USE;
 void filters_clear(struct filters *filters);
 

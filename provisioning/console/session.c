@@ -26,7 +26,9 @@ void console_show(struct console *console, const struct report *report)
 	struct buf out = {0};
 
 	filters_apply(console->filters != NULL ? console->filters : &none, report, &out);
-	if (out.len > 0)
+	if (console->interactive && (console->filters == NULL || !console->filters->no_more))
+		pager_show(&console->pager, buf_bytes(&out), console->out);
+	else if (out.len > 0)
 		fwrite(out.data, 1, out.len, console->out);
 	fflush(console->out);
 	buf_clear(&out);
@@ -230,6 +232,7 @@ bool console_run_line(struct console *console, const char *text, struct fault *f
 	bool done;
 
 	*fault = (struct fault){0};
+	pager_begin(&console->pager);
 	if (*first == '\0' || *first == '#')
 		return true;
 	if (!line_split(&line, text, &fault->column, &fault->err)) {
