@@ -27,8 +27,9 @@ bool key_generate(const struct session *session, const char *type, struct bytes 
 void generated_key_clear(struct generated_key *key);
 
 /*
- * The request, DER, appended to *der: subject CN = the task's name (left out when it is longer than the 64 characters that a CN can
- * have), and the extensions subjectAltName (with the further host names), keyUsage and extendedKeyUsage that the purpose needs.
+ * The request, DER, appended to *der: subject CN = the task's name (left out when it is longer than the 64 characters that a CN
+ * can have), and the extensions subjectAltName (with the further host names), keyUsage and extendedKeyUsage that the purpose
+ * needs.
  */
 bool csr_make(const struct session *session, const struct generated_key *key, const struct request_task *task, struct buf *der,
 	      struct err *err) MUST_USE;

@@ -125,7 +125,8 @@ static void settings_are_sentences(void)
 
 	    {"server d smime", false, NULL, 3, "something is missing; expected: enabled, certificate"},
 	    {"server d smtp listen 0.0.0.0:99999", false, NULL, 4, "port \"99999\" is not a number from 1 to 65535"},
-	    {"server d smtp auth maybe", false, NULL, 4, "\"maybe\" is not known here; expected: none, offered, optional, required"},
+	    {"server d smtp auth maybe", false, NULL, 4,
+	     "\"maybe\" is not known here; expected: none, offered, optional, required"},
 	    {"server d smtp max-s 1", false, NULL, 3, "\"max-s\" may be max-sessions, max-sessions-per-client"},
 	    {"hsm threads 65", false, NULL, 2, "65 is not between 1 and 64"},
 	    {"hsm threads 8 9", false, NULL, 3, "nothing more is expected here"},
