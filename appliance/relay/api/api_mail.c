@@ -322,7 +322,7 @@ static void read_charset(struct api_mail *mail, const json_t *fields, struct api
 
 static void read_attachment_count(struct api_mail *mail, const json_t *fields, struct api_errors *errors)
 {
-	char digits[API_NUMBER_BYTES], *end;
+	char digits[API_NUMBER_BYTES], *end = NULL;
 	const char *text = api_field_text(fields, "attachments", digits);
 	const json_t *value = member(fields, "attachments");
 
