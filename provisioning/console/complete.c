@@ -37,7 +37,17 @@ static bool expect_settings(const struct command *command, const struct place *p
 	return grammar_expect(&sentences, place->line.words + 1, place->whole - 1, place->beginning, found);
 }
 
-static bool expect(const struct console *console, const struct place *place, struct expectations *found)
+/* The word behind the last pipe; 0: there is none. */
+static size_t behind_pipe(const struct place *place)
+{
+	size_t at = place->whole;
+
+	while (at > 0 && !line_word_is_pipe(&place->line.words[at - 1]))
+		at--;
+	return at;
+}
+
+static bool expect_command(const struct console *console, const struct place *place, struct expectations *found)
 {
 	size_t *indexes, at;
 	struct sentences sentences = command_sentences(console, &indexes);
@@ -56,6 +66,16 @@ static bool expect(const struct console *console, const struct place *place, str
 	free((void *)sentences.items);
 	free(indexes);
 	return known;
+}
+
+static bool expect(const struct console *console, const struct place *place, struct expectations *found)
+{
+	size_t filter = behind_pipe(place);
+	struct sentences filters = filters_sentences();
+
+	if (filter == 0)
+		return expect_command(console, place, found);
+	return grammar_expect(&filters, place->line.words + filter, place->whole - filter, place->beginning, found);
 }
 
 /* Words that begin several sentences. */

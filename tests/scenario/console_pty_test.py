@@ -110,6 +110,15 @@ def ctrl_c_ends_the_command_and_not_the_console():
 
 
 @test
+def filters_are_listed_and_completed_behind_the_pipe():
+    terminal = Terminal()
+    contains(terminal.type("show servers | ?", "no-more"), "except")
+    contains(terminal.type("no-m\t\r", "default"), "ore \r\n")
+    terminal.type("exit\r", None)
+    equal(terminal.end(), 0, "exit status")
+
+
+@test
 def a_dropped_line_keeps_the_candidate_and_ends_the_login():
     for at in ("prompt", "question", "page"):
         terminal = Terminal()
