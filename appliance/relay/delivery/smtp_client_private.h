@@ -45,8 +45,7 @@ struct smtp_transaction {
 	bool mail_accepted;
 	bool
 	    verdict; /* the server has refused the message, or its content proved damaged: the end of the connection is no loss */
-	struct buf collected; /* to be converted */
-	struct conversion *conversion;
+	struct conversion *conversion; /* what goes out comes from it; NULL: from the source */
 	uint64_t size; /* octets that go out, without dot-stuffing */
 	struct bytes first; /* the first chunk, which is there before MAIL is sent */
 	bool first_is_last;

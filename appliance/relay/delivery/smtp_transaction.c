@@ -17,7 +17,6 @@ void smtp_transaction_clear(struct smtp_client *client)
 
 	source_close(transaction->source);
 	conversion_free(transaction->conversion);
-	buf_clear(&transaction->collected);
 	buf_clear(&transaction->out);
 	*transaction = (struct smtp_transaction){0};
 }
@@ -215,7 +214,10 @@ void smtp_transaction_drained(struct smtp_client *client)
 		return;
 	smtp_client_enter(client, CLIENT_CONTENT);
 	transaction->chunk_wanted = true;
-	source_next(transaction->source);
+	if (transaction->conversion != NULL)
+		conversion_next(transaction->conversion);
+	else
+		source_next(transaction->source);
 }
 
 static void settle_unreadable(struct group *group, const struct err *err)
@@ -232,43 +234,64 @@ static bool needs_conversion(const struct smtp_client *client)
 	return group->rendering == QUEUE_PLAIN && group->message->body_type != QUEUE_7BIT && !client->capabilities.eight_bit;
 }
 
-static void refuse_conversion(struct smtp_client *client, const char *status, const char *why)
+static void refuse_conversion(struct smtp_client *client, const char *why)
 {
 	char *text = mem_format("the next hop takes no 8-bit mail, and this message cannot be converted: %s", why);
 
-	group_settle_rest(client->transaction.group, QUEUE_PERMANENT, status, text);
+	group_settle_rest(client->transaction.group, QUEUE_PERMANENT, "5.6.3", text);
 	free(text);
 	finish_and_idle(client);
 }
 
-static void on_converted(struct bytes octets, const struct err *err, void *arg)
+static void on_chunk(struct bytes chunk, bool last, const struct err *err, void *arg);
+
+static void take_conversion_failure(struct smtp_client *client, const struct err *err)
+{
+	if (err->code == ERR_INVALID || err->code == ERR_INTEGRITY) {
+		refuse_conversion(client, err->text);
+		return;
+	}
+	group_settle_rest(client->transaction.group, QUEUE_DEFERRED, err->code == ERR_LIMIT ? "4.3.1" : "4.3.0", err->text);
+	finish_and_idle(client);
+}
+
+static void on_converted(struct bytes chunk, bool last, const struct err *err, void *arg)
 {
 	struct smtp_client *client = arg;
 
-	if (err != NULL && err->code == ERR_INVALID) {
-		refuse_conversion(client, "5.6.3", err->text);
+	if (client->state != CLIENT_PREPARING) {
+		on_chunk(chunk, last, err, client);
 	} else if (err != NULL) {
-		group_settle_rest(client->transaction.group, QUEUE_DEFERRED, "4.3.0", err->text);
-		finish_and_idle(client);
+		take_conversion_failure(client, err);
 	} else {
-		client->transaction.first = octets;
-		client->transaction.first_is_last = true;
-		client->transaction.size = octets.len;
+		client->transaction.first = chunk;
+		client->transaction.first_is_last = last;
+		client->transaction.size = conversion_size(client->transaction.conversion);
 		begin_envelope(client);
 	}
 }
 
-static void collect(struct smtp_client *client, struct bytes chunk, bool last)
+static void on_conversion_wants_more(void *arg)
+{
+	struct smtp_client *client = arg;
+
+	source_next(client->transaction.source);
+}
+
+static const struct conversion_events conversion_events = {.more = on_conversion_wants_more, .chunk = on_converted};
+
+static void convert(struct smtp_client *client, struct bytes chunk, bool last)
 {
 	struct smtp_transaction *transaction = &client->transaction;
 
-	buf_put_bytes(&transaction->collected, chunk);
-	if (transaction->collected.len > CONVERSION_MAX_BYTES)
-		refuse_conversion(client, "5.6.1", "it is larger than 32 MiB");
-	else if (last)
-		transaction->conversion = conversion_begin(client->pool, &transaction->collected, on_converted, client);
-	else
-		source_next(transaction->source);
+	smtp_client_enter(client, CLIENT_PREPARING); /* the deadline is for each chunk */
+	if (transaction->conversion == NULL)
+		transaction->conversion = conversion_begin(client->queue, client->pool, &conversion_events, client);
+	conversion_put(transaction->conversion, chunk, last);
+	if (!last)
+		return;
+	source_close(transaction->source);
+	transaction->source = NULL;
 }
 
 static void on_first_chunk(struct smtp_client *client, struct bytes chunk, bool last, const struct err *err)
@@ -281,7 +304,7 @@ static void on_first_chunk(struct smtp_client *client, struct bytes chunk, bool 
 		return;
 	}
 	if (needs_conversion(client)) {
-		collect(client, chunk, last);
+		convert(client, chunk, last);
 		return;
 	}
 	transaction->first = chunk;

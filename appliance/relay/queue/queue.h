@@ -56,6 +56,11 @@ struct queue *queue_open(struct event_base *base, const struct queue_settings *s
  */
 void queue_close(struct queue *queue, void (*closed)(void *arg), void *arg);
 
+/* Every request and job holds the queue while it runs, and so does who works on a body on another thread: a close waits for it.
+ */
+void queue_hold(struct queue *queue);
+void queue_release(struct queue *queue);
+
 enum queue_health queue_health(const struct queue *queue);
 
 /* A new id: ms since 2020 << 22 | node << 12 | counter. */

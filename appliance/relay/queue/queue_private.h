@@ -52,10 +52,6 @@ struct queue {
 	void *closed_arg;
 };
 
-/* Every request and pool job is held while it runs, so that a close waits for it. Loop's thread. */
-void queue_hold(struct queue *queue);
-void queue_release(struct queue *queue);
-
 /* Finishes a request on the loop's thread, never from within this call. Holds until then. Loop's thread. */
 void queue_post(struct queue *queue, struct request *request);
 
