@@ -8,6 +8,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,7 @@ void stage_begin(unsigned workers)
 {
 	struct err err;
 
+	signal(SIGPIPE, SIG_IGN); /* as the relay does: a client may go while OpenSSL writes to it */
 	stage = (struct stage){.base = event_base_new()};
 	stage.signer = signer_new(stage.base);
 	stage.tls = tls_new(stage.base, stage.signer, &err);
