@@ -7,7 +7,7 @@ import threading
 from inkan import Sandbox, contains, crlf, equal, now, run, send, test, verify, wait_until
 
 SENDER, EC = "alice@example.com", "carol@example.com"
-BOX = Sandbox("--sender", f"{SENDER}:rsa2048", "--sender", f"{EC}:p384")
+BOX = Sandbox("--without-tls", "--sender", f"{SENDER}:rsa2048", "--sender", f"{EC}:p384")
 
 
 def asked(command):
