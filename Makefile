@@ -62,7 +62,7 @@ libs = $(foreach c,$(1),$(call archive,$(c)))
 
 INKAND_LIBS := appliance/supervisor provisioning/store hsm/protocol appliance/base
 RELAY_LIBS  := appliance/relay appliance/relay/api appliance/relay/observe appliance/relay/smtp appliance/relay/tls appliance/relay/webhook appliance/relay/delivery appliance/relay/signing appliance/relay/policy \
-	appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
+	appliance/relay/mime appliance/relay/queue hsm/cms hsm/client hsm/protocol provisioning/store appliance/base
 HSM_LIBS    := hsm/sign hsm/provision hsm/import hsm/cms hsm/token hsm/protocol appliance/base
 CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
 

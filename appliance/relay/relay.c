@@ -22,6 +22,7 @@
 #include "appliance/relay/observe/metrics_server.h"
 #include "appliance/relay/expiry.h"
 #include "appliance/relay/observe/observe.h"
+#include "appliance/relay/signing/identities.h"
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/api_tls.h"
 #include "appliance/relay/tls/tls.h"
@@ -621,8 +622,12 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->state = (struct metrics_relay){.locked = true, .started = clock_wall_seconds()};
 	signer_set_locked(relay->signer, true, relay->locked_why);
 
-	const struct submission_context context = {
-	    .base = relay->base, .queue = relay->queue, .signer = relay->signer, .pool = relay->pool, .tally = &relay->tally};
+	const struct submission_context context = {.base = relay->base,
+						   .queue = relay->queue,
+						   .signer = relay->signer,
+						   .pool = relay->pool,
+						   .tally = &relay->tally,
+						   .identities = identities_new()};
 
 	relay->tls = tls_new(relay->base, relay->signer, err);
 	if (relay->tls == NULL)

@@ -43,4 +43,11 @@ typedef bool cms_signature(void *arg, enum sign_digest algorithm, bool pss, stru
 bool cms_sign(const struct cms_identity *identity, const struct cms_content *content, cms_signature *sign, void *arg,
 	      struct buf *der, struct err *err) MUST_USE;
 
+/*
+ * Is it a SignedData of this content (whatever its signingTime), signed by this identity as the profile above says, and nothing
+ * more? ERR_INTEGRITY when not. Reads the octets afresh with a strict reader of its own.
+ */
+bool cms_verify(const struct cms_identity *identity, const struct cms_content *content, struct bytes octets,
+		struct err *err) MUST_USE;
+
 #endif

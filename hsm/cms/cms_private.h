@@ -34,8 +34,4 @@ int cms_compare_encodings(const void *a, const void *b);
 /* Sets ERR_INTERNAL with what OpenSSL says, clears its queue, returns false. */
 bool cms_openssl_fail(struct err *err, const char *what);
 
-/* Is it a SignedData of this content, signed by this identity, and nothing more? ERR_INTEGRITY when not. */
-bool cms_verify(const struct cms_identity *identity, const struct cms_content *content, struct bytes octets,
-		struct err *err) MUST_USE;
-
 #endif

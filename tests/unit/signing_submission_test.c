@@ -12,6 +12,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
 #include "appliance/relay/mime/rendering.h"
+#include "appliance/relay/signing/identities.h"
 #include "appliance/relay/signing/submission.h"
 #include "hsm/cms/cms.h"
 #include "tests/unit/identity.h"
@@ -223,6 +224,7 @@ static void set_up(void)
 	start_ticking();
 	context.base = base;
 	context.pool = pool_new(base, 2, &err);
+	context.identities = identities_new();
 	context.queue = queue_open(base, &settings, &events, &err);
 	context.signer = signer_new(base);
 	if (!CHECK_OK(context.queue != NULL, &err))

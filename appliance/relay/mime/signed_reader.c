@@ -5,7 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "appliance/relay/mime/signed_reader_private.h"
+#include <openssl/evp.h>
+
+#include "appliance/base/bytes.h"
 
 #define LINE_MAX_OCTETS 998
 #define BOUNDARY_MAX_BYTES 70 /* RFC 2046 §5.1.1 */
@@ -314,7 +316,29 @@ void signed_reader_feed(struct signed_reader *reader, struct bytes octets)
 	}
 }
 
-bool signed_reader_verify(struct signed_reader *reader, struct bytes certificate, struct err *err)
+static enum sign_digest algorithm_of(const EVP_MD *md)
+{
+	switch (EVP_MD_get_type(md)) {
+	case NID_sha256:
+		return SIGN_SHA256;
+	case NID_sha384:
+		return SIGN_SHA384;
+	default:
+		return SIGN_SHA512;
+	}
+}
+
+static bool verify_cms(const struct signed_reader *reader, struct bytes der, struct bytes digest,
+		       const struct cms_identity *identity, bool pss, struct err *err)
+{
+	struct cms_content content = {.algorithm = algorithm_of(reader->algorithm), .digest = digest, .pss = pss};
+
+	return cms_verify(identity, &content, der, err) ||
+	       err_set(err, ERR_INTEGRITY,
+		       "the signed message does not verify: its signature is not by the certificate over this content");
+}
+
+bool signed_reader_verify(struct signed_reader *reader, const struct cms_identity *identity, bool pss, struct err *err)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	struct buf der = {0};
@@ -329,7 +353,7 @@ bool signed_reader_verify(struct signed_reader *reader, struct bytes certificate
 		buf_clear(&der);
 		return err_set(err, ERR_INTEGRITY, "the signed message does not verify: the signature is no base64");
 	}
-	fine = signed_reader_verify_cms(buf_bytes(&der), reader->algorithm, bytes_of(digest, len), certificate, err);
+	fine = verify_cms(reader, buf_bytes(&der), bytes_of(digest, len), identity, pss, err);
 	buf_clear(&der);
 	return fine;
 }

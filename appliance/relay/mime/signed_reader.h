@@ -9,7 +9,7 @@
 #ifndef INKAN_RELAY_MIME_SIGNED_READER_H
 #define INKAN_RELAY_MIME_SIGNED_READER_H
 
-#include "appliance/base/bytes.h"
+#include "hsm/cms/cms.h"
 
 #define SIGNED_READER_LINE_MAX_BYTES (512u << 10) /* of a header */
 #define SIGNED_READER_CMS_MAX_BYTES (256u << 10) /* base64 */
@@ -20,10 +20,10 @@ struct signed_reader *signed_reader_new(void);
 void signed_reader_feed(struct signed_reader *reader, struct bytes octets);
 
 /*
- * The message is over. True when the structure is sound, the messageDigest attribute is the digest of the first part, and the one
- * SignerInfo verifies with this certificate (DER). Else ERR_INTEGRITY with the reason.
+ * The message is over. True when the structure is sound and the CMS is a SignedData whose messageDigest attribute is the digest
+ * of the first part and whose one signature verifies with this certificate (cms_verify). Else ERR_INTEGRITY with the reason.
  */
-bool signed_reader_verify(struct signed_reader *reader, struct bytes certificate, struct err *err) MUST_USE;
+bool signed_reader_verify(struct signed_reader *reader, const struct cms_identity *identity, bool pss, struct err *err) MUST_USE;
 void signed_reader_free(struct signed_reader *reader); /* NULL is fine */
 
 #endif

@@ -19,6 +19,7 @@ struct submission_context {
 	struct queue *queue;
 	struct signer *signer;
 	struct pool *pool; /* for re-encoding */
+	struct identities *identities; /* for the self-check */
 	struct submission_tally *tally; /* counts what becomes of messages; NULL: nobody does */
 };
 

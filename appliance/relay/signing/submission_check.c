@@ -7,6 +7,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/pool.h"
 #include "appliance/relay/mime/signed_reader.h"
+#include "appliance/relay/signing/identities.h"
 #include "appliance/relay/signing/submission_private.h"
 
 #define CHECK_CHUNK_BYTES 65536
@@ -53,15 +54,14 @@ static bool feed_rendering(struct signed_reader *reader, const struct submission
 
 static bool check(const struct submission *submission, struct err *err)
 {
-	const struct certificate *certificate = submission->decision.certificate;
 	struct signed_reader *reader = signed_reader_new();
-	struct bytes leaf = certificate->n_chain > 0 ? certificate->chain[0] : (struct bytes){0};
 	struct buf trace = {0};
 	bool fine;
 
 	submission_trace(submission, &trace);
 	signed_reader_feed(reader, buf_bytes(&trace));
-	fine = feed_rendering(reader, submission, err) && signed_reader_verify(reader, leaf, err);
+	fine = feed_rendering(reader, submission, err) &&
+	       signed_reader_verify(reader, identity_cms(submission->identity), submission_pss(submission), err);
 	buf_clear(&trace);
 	signed_reader_free(reader);
 	return fine;
@@ -80,6 +80,8 @@ static void done_check(void *arg)
 	struct submission *submission = arg;
 	const struct err *err = &submission->encode_error;
 
+	identity_give_back(submission->identity);
+	submission->identity = NULL;
 	if (submission->aborted) {
 		submission_free(submission);
 	} else if (err->code == ERR_NONE) {
@@ -100,7 +102,11 @@ static bool in_memory(const struct queue_body *body)
 void submission_check(struct submission *submission)
 {
 	submission->state = SUBMISSION_CHECKING;
-	if (in_memory(submission->original) && in_memory(submission->encoded)) {
+	submission->identity =
+	    identities_take(submission->context.identities, submission->decision.certificate, &submission->encode_error);
+	if (submission->identity == NULL) {
+		done_check(submission);
+	} else if (in_memory(submission->original) && in_memory(submission->encoded)) {
 		work_check(submission);
 		done_check(submission);
 	} else {

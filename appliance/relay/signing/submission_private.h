@@ -60,6 +60,7 @@ struct submission {
 	uint64_t sign_id; /* for signer_cancel while SIGNING */
 	int64_t sign_asked_ms; /* monotonic */
 	struct rendering message; /* the signed rendering */
+	struct identity *identity; /* of its certificate while CHECKING */
 };
 
 /* submission.c */
@@ -70,6 +71,7 @@ void submission_stored(struct submission *submission);
 void submission_free(struct submission *submission);
 
 /* submission_sign.c */
+bool submission_pss(const struct submission *submission); /* the signature is RSASSA-PSS */
 void submission_digest_octets(struct submission *submission, struct bytes octets, uint64_t offset); /* after the scan saw them */
 void submission_decide(struct submission *submission); /* the body is sealed */
 

@@ -77,13 +77,18 @@ static int64_t signing_time(const struct submission *submission)
 	return now - date <= SIGNING_TIME_NEAR_SECONDS && date - now <= SIGNING_TIME_NEAR_SECONDS ? now : 0;
 }
 
+bool submission_pss(const struct submission *submission)
+{
+	return submission->server->pss && strncmp(submission->decision.certificate->key_type, "RSA", 3) == 0;
+}
+
 static void request_signature(struct submission *submission)
 {
 	const struct certificate *certificate = submission->decision.certificate;
 	struct sign_request request = {.certificate = certificate->id,
 				       .algorithm = config_certificate_digest(certificate),
 				       .signing_time = signing_time(submission),
-				       .pss = submission->server->pss && strncmp(certificate->key_type, "RSA", 3) == 0};
+				       .pss = submission_pss(submission)};
 	int64_t deadline = clock_monotonic_ms() + submission->config->signing_deadline_ms;
 
 	EVP_DigestFinal_ex(submission->digest, request.digest, NULL);
