@@ -54,6 +54,7 @@ def arrived(reply):
     status, _, body = reply
     equal(status, 200, body)
     equal(list(body), ["id"])
+    equal((body["id"][0], body["id"][-1]), ("<", ">"), body)
     found = []
 
     def there():

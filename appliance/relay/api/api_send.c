@@ -1,6 +1,5 @@
 #include "appliance/relay/api/api_send.h"
 
-#include <inttypes.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,11 +72,12 @@ static void refuse(struct api_send *send, enum api_fault fault, const char *fiel
 
 /* ---- The mail's way ---- */
 
-static void reply_stored(struct api_send *send, uint64_t id)
+/* The service's id is the Message-ID, angle brackets included (../shared/reference/api.md §3). */
+static void reply_stored(struct api_send *send)
 {
 	struct buf body = {0};
 
-	buf_printf(&body, "{\"id\":\"%" PRIx64 "\"}", id);
+	buf_printf(&body, "{\"id\":\"<%s@%s>\"}", send->message_id, send->config->host_name);
 	send->context->accepted_total++;
 	http_connection_reply(send->connection, 200, "application/json; charset=UTF-8", "", buf_bytes(&body));
 	buf_clear(&body);
@@ -90,7 +90,7 @@ static void on_submitted(const struct submission_reply *reply, void *arg)
 
 	send->submission = NULL; /* it frees itself */
 	if (reply->code == 250)
-		reply_stored(send, reply->id);
+		reply_stored(send);
 	else if (strcmp(reply->text, EXPIRED_TEXT) == 0)
 		refuse(send, API_FAULT_EXPIRED, "from", "");
 	else if (reply->code < 500)
