@@ -100,6 +100,8 @@ const struct setting_row setting_rows[] = {
      .help = "TLS certificate shown here, one of each kind of key"},
     {"server <server:name> api max-connections", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "500",
      .help = "Connections of API clients at once"},
+    {"server <server:name> api max-connections-per-client", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "200",
+     .help = "Those of one client address"},
 
     {"server <server:name> user <user:name> password", SETTING_PASSWORD, .help = "Password of a sender (SMTP AUTH)"},
     {"server <server:name> user <user:name> certificate", SETTING_MAIL_ADDRESS, .repeatable = true,

@@ -6,6 +6,7 @@ import email.policy
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import tempfile
 import time
@@ -306,6 +307,48 @@ def a_hundred_senders_at_once_are_all_answered():
     equal({status for status, _ in replies}, {200})
     equal(len({body["id"] for _, body in replies}), 300)
     wait_until(lambda: len(SINK.messages) - before >= 300, 30, "300 mails")
+
+
+@test
+def slow_clients_do_not_take_every_connection():
+    BOX.configure("set server default api max-connections-per-client 20")
+    port = int(BOX.env["API_PORT"])
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    time.sleep(0.5)
+    held = sum(is_open(s) for s in slow)
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", 0))
+        other.connect(("127.0.0.1", port))
+        equal(is_open(other), True, "another client's connection")
+    for s in slow:
+        s.close()
+    equal(held, 20)
+    BOX.configure("delete server default api max-connections-per-client")
+    wait_until(lambda: quietly_post() == 200, 10, "an answer")
+
+
+def is_open(s):
+    s.settimeout(0.05)
+    try:
+        return s.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def quietly_post():
+    try:
+        return post_json(BASE)[0]
+    except OSError:
+        return 0
+
+
+@test
+def a_broken_body_is_not_quoted():
+    reply = post('{"api_user":"u","api_key" "secret-key"}', "application/json")
+    refused(reply, 400, "10-010")
+    equal("secret-key" in json.dumps(reply[2]), False, reply[2])
 
 
 @test

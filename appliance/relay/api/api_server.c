@@ -261,6 +261,15 @@ static const struct config_api_listen *find_listen(const struct api_listener *li
 	return NULL;
 }
 
+static unsigned connections_of(const struct api_server *server, const char *client)
+{
+	unsigned count = 0;
+
+	for (const struct api_peer *peer = server->peers; peer != NULL; peer = peer->next)
+		count += strcmp(http_connection_client(peer->connection), client) == 0;
+	return count;
+}
+
 static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct sockaddr *from, int from_len, void *arg)
 {
 	struct api_listener *listener = arg;
@@ -274,14 +283,15 @@ static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct 
 	(void)socket;
 	(void)from_len;
 	server->state.connections_total++;
-	if (listen == NULL || server->state.connections >= settings->api_connections) {
+	client_text(from, client);
+	if (listen == NULL || server->state.connections >= settings->api_connections ||
+	    connections_of(server, client) >= settings->api_connections_per_client) {
 		server->state.refused_connections_total++;
 		close(fd);
 		return;
 	}
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0)
 		log_debug("api.no-nodelay", LOG_NUMBER("fd", fd));
-	client_text(from, client);
 	stream = server->open(listen, fd, server->open_arg);
 	if (stream != NULL)
 		peer_new(listener, stream, listen->tls, client);

@@ -177,11 +177,15 @@ bool api_upload_append(struct api_upload *upload, struct bytes octets)
 static void read_json(struct api_upload *upload)
 {
 	json_error_t error;
+	const char *near;
 	char *detail;
 
 	upload->fields = json_loadb((const char *)upload->octets.data, upload->octets.len, 0, &error);
 	if (upload->fields == NULL) {
-		detail = mem_format("%s (line %d, column %d)", error.text, error.line, error.column);
+		near = strstr(error.text, " near "); /* it quotes the body, which holds the key */
+		detail = mem_format("%.*s (line %d, column %d)",
+				    (int)(near == NULL ? strlen(error.text) : (size_t)(near - error.text)), error.text,
+				    error.line, error.column);
 		fail(upload, API_FAULT_BODY, "", detail);
 		free(detail);
 	} else if (!json_is_object(upload->fields)) {

@@ -178,7 +178,7 @@ void http_connection_reply(struct http_connection *connection, int status, const
 		evbuffer_add_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body.len);
 	evbuffer_add_printf(out, "%sCache-Control: no-store\r\nConnection: %s\r\n\r\n", headers,
 			    connection->close_after ? "close" : "keep-alive");
-	if (status != 204)
+	if (status != 204 && connection->parser.method != HTTP_HEAD)
 		evbuffer_add(out, body.data, body.len);
 	connection->at = AT_REPLYING;
 	connection->paused = early;

@@ -118,7 +118,7 @@ struct config_server {
 	size_t n_listens;
 	struct config_api_listen *api_listens;
 	size_t n_api_listens;
-	uint32_t api_connections; /* at once */
+	uint32_t api_connections, api_connections_per_client; /* at once */
 	struct config_network *networks;
 	size_t n_networks;
 	struct config_user *users;

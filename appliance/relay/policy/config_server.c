@@ -352,6 +352,7 @@ static int64_t duration_ms(const struct reader *reader, const char *name)
 static void read_limits(const struct reader *reader)
 {
 	reader->server->api_connections = number(reader, "api max-connections");
+	reader->server->api_connections_per_client = number(reader, "api max-connections-per-client");
 	reader->server->limits = (struct config_limits){
 	    .sessions = number(reader, "smtp max-sessions"),
 	    .sessions_per_client = number(reader, "smtp max-sessions-per-client"),
