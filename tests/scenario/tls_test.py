@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """TLS of the SMTP listeners with the key on the token: clients of every kind, crowds, faults, and what must not work."""
 import base64
 import contextlib
