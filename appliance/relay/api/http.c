@@ -56,7 +56,7 @@ struct http_connection {
 	enum http_at at;
 	void *request; /* of the handler */
 	bool replied; /* of the request that is being read or served */
-	bool paused; /* the handler takes no more for now */
+	bool paused; /* the handler takes no more until http_connection_resume */
 	bool keep_alive, close_after, retired;
 	bool running; /* within run: no recursion, no freeing under its feet */
 	bool doomed; /* free it when run returns */
