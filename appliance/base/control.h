@@ -36,7 +36,7 @@ enum relay_frame {
 	RELAY_CONFIGURE = 2, /* u8 check only, bytes snapshot (provisioning/store/snapshot.h); answered with CONFIGURED */
 	RELAY_CONFIGURED = 3, /* u64 revision, u8 ok, text why not */
 	RELAY_WORKER = 4, /* u32 number, u32 threads, with the descriptor of a sign.h connection */
-	RELAY_LOCKED = 5, /* u8 locked, text why */
+	RELAY_LOCKED = 5, /* u8 locked (opened passwords are forgotten), text why */
 	RELAY_READY = 6, /* from the relay: store recovered, configuration runs, mail is accepted */
 	RELAY_STOP = 7, /* u32 milliseconds until SIGKILL: finish what is under way, exit 0 */
 	RELAY_CONSOLE = 8, /* with the descriptor of a console's connection: it asks, the relay answers (query.h) */

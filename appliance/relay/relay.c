@@ -426,6 +426,10 @@ static void on_locked(struct relay *relay, struct msg *msg)
 	log_info(locked ? "signer.locked" : "signer.unlocked", LOG_TEXT("why", why));
 	signer_set_locked(relay->signer, locked, why);
 	relay->state.locked = locked;
+	if (locked) {
+		delivery_forget_passwords(relay->delivery);
+		webhooks_forget_passwords(relay->webhooks);
+	}
 	free(relay->locked_why);
 	relay->locked_why = why;
 }

@@ -151,6 +151,7 @@ void login_out(struct supervisor *supervisor, const struct request *request)
 	event_add(supervisor->login.out_timer, &deadline);
 	log_info("login.out", LOG_TEXT("pin", "wiped"));
 	pin_forget(&supervisor->pin, "");
+	passwords_forget(supervisor);
 	workers_stop(supervisor);
 	give_up(supervisor, ERR_CANCELLED, "an operator logged out");
 	login_worker_ended(supervisor);

@@ -97,6 +97,10 @@ static void on_task_frame(struct channel *channel, uint16_t type, struct msg *ms
 		close(fd);
 	if (type == PROVISION_FRAME_PROGRESS)
 		return;
+	if (supervisor->pin.state != PIN_HELD) { /* an operator has logged out meanwhile */
+		end_task(supervisor);
+		return;
+	}
 	if (type == PROVISION_FRAME_RESULT) {
 		take_opened(supervisor, msg);
 	} else if (type != PROVISION_FRAME_ERROR || !take_refusal(supervisor, msg)) {
@@ -237,6 +241,20 @@ void passwords_follow(struct supervisor *supervisor, bool again)
 	}
 	tell_relay(supervisor);
 	open_next(supervisor);
+}
+
+void passwords_forget(struct supervisor *supervisor)
+{
+	struct passwords *passwords = &supervisor->passwords;
+
+	if (passwords->task != NULL)
+		end_task(supervisor);
+	event_del(passwords->retry);
+	for (size_t i = 0; i < passwords->count; i++) {
+		secret_free(passwords->items[i].secret);
+		passwords->items[i].secret = NULL;
+		passwords->items[i].told = false;
+	}
 }
 
 void passwords_init(struct supervisor *supervisor)

@@ -1,6 +1,7 @@
 /*
  * The passwords of next hops. The configuration holds them sealed under a key of the token; with the PIN there, a provisioning
- * task opens each once, and the relay gets it. They stay here, in locked memory, for a relay that is restarted.
+ * task opens each once, and the relay gets it. They stay here, in locked memory, for a relay that is restarted,
+ * until an operator logs out.
  */
 #ifndef INKAN_SUPERVISOR_PASSWORDS_H
 #define INKAN_SUPERVISOR_PASSWORDS_H
@@ -25,6 +26,9 @@ struct passwords {
 
 void passwords_init(struct supervisor *supervisor);
 void passwords_clear(struct supervisor *supervisor); /* wipes */
+
+void passwords_forget(
+    struct supervisor *supervisor); /* wipes what was opened, drops what is being opened: an operator logs out */
 
 /* Another configuration, a PIN, or another relay: it gets what is known (`again`: all of it), and the rest is opened. */
 void passwords_follow(struct supervisor *supervisor, bool again);

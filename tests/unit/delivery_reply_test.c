@@ -1,3 +1,7 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "appliance/relay/delivery/mx.h"
 #include "appliance/relay/delivery/smtp_capabilities.h"
 #include "appliance/relay/delivery/smtp_reply.h"
 #include "tests/unit/test.h"
@@ -194,6 +198,54 @@ static void reads_capabilities(void)
 	}
 }
 
+/* ---- The answer to an MX query ---- */
+
+/* Of a.b: a CNAME to c.b (its TTL), then an MX of c.b: preference 10, host m.b. */
+static int put_answer(unsigned char *out, uint32_t alias_ttl, uint32_t mx_ttl)
+{
+	static const unsigned char head[] = {0, 1, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0, 1, 'a', 1, 'b', 0, 0, 15, 0, 1};
+	static const unsigned char alias[] = {0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 4, 1, 'c', 0xc0, 14};
+	static const unsigned char mx[] = {0xc0, 33, 0, 15, 0, 1, 0, 0, 0, 0, 0, 6, 0, 10, 1, 'm', 0xc0, 14};
+	unsigned char *at = out;
+
+	memcpy(at, head, sizeof head);
+	memcpy(at += sizeof head, alias, sizeof alias);
+	for (int i = 0; i < 4; i++)
+		at[6 + i] = (unsigned char)(alias_ttl >> (24 - 8 * i));
+	memcpy(at += sizeof alias, mx, sizeof mx);
+	for (int i = 0; i < 4; i++)
+		at[6 + i] = (unsigned char)(mx_ttl >> (24 - 8 * i));
+	return (int)(at + sizeof mx - out);
+}
+
+static void exchangers_hold_for_their_ttl(void)
+{
+	static const struct {
+		uint32_t alias, mx, want;
+	} ttls[] = {{60, 300, 60}, {300, 60, 60},	{300, 300, 300},       {0, 300, 30},
+		    {5, 5, 30},	   {86400, 7200, 3600}, {UINT32_MAX, 100, 100}};
+	unsigned char octets[128];
+
+	for (size_t i = 0; i < sizeof ttls / sizeof ttls[0]; i++) {
+		struct mx_answer answer = {0};
+		int len = put_answer(octets, ttls[i].alias, ttls[i].mx);
+
+		test_case("%u and %u", ttls[i].alias, ttls[i].mx);
+		if (CHECK(mx_parse(octets, len, &answer))) {
+			CHECK_INT(answer.ttl_seconds, ttls[i].want);
+			CHECK_TEXT(answer.hosts[0].name, "m.b");
+		}
+		for (int cut = 0; cut < len; cut++) {
+			unsigned char *exact = mem_new((size_t)cut + 1);
+
+			memcpy(exact, octets, (size_t)cut);
+			answer = (struct mx_answer){0};
+			(void)mx_parse(exact, cut, &answer);
+			free(exact);
+		}
+	}
+}
+
 int main(void)
 {
 	TEST(parses_whole);
@@ -203,5 +255,6 @@ int main(void)
 	TEST(an_endless_line_is_malformed_before_it_ends);
 	TEST(long_text_is_cut_in_one_line);
 	TEST(reads_capabilities);
+	TEST(exchangers_hold_for_their_ttl);
 	return test_finish();
 }

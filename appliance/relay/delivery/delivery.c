@@ -459,6 +459,12 @@ void delivery_set_password(struct delivery *delivery, const char *sealed, struct
 		retry_waiting(delivery);
 }
 
+void delivery_forget_passwords(struct delivery *delivery)
+{
+	passwords_clear(&delivery->passwords);
+	routes_log_out(&delivery->routes);
+}
+
 struct delivery_state delivery_state(const struct delivery *delivery)
 {
 	struct delivery_state state = {0};

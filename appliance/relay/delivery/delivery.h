@@ -27,6 +27,9 @@ void delivery_configure(struct delivery *delivery, struct config *config);
 /* A next hop's password in clear (passwords.h); takes it. What waited for it is tried. */
 void delivery_set_password(struct delivery *delivery, const char *sealed, struct secret *password);
 
+/* Wipes them all and ends the connections that are logged in; mail for those next hops waits. */
+void delivery_forget_passwords(struct delivery *delivery);
+
 void delivery_wake(struct delivery *delivery); /* the queue's due event */
 
 /* Stops claiming, lets running transactions end until `deadline_ms` (monotonic), then calls `stopped` from the loop, once. */

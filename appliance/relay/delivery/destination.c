@@ -1,6 +1,7 @@
 #include "appliance/relay/delivery/destination.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -44,6 +45,7 @@ struct destination {
 	uint64_t deferred[DESTINATION_REMEMBERED_MESSAGES]; /* messages, of a domain */
 	size_t n_deferred; /* more than fit: they are not remembered */
 	char *down_reason; /* of the last failure; NULL: none yet */
+	char down_status[SMTP_REPLY_STATUS_MAX_BYTES];
 	struct event *probe;
 	bool stopping;
 };
@@ -149,9 +151,11 @@ static void remember(struct destination *destination, uint64_t message)
 
 static void defer_down(struct destination *destination, struct group *group)
 {
-	char *reply = mem_format("the next hop is down: %s", destination->down_reason);
+	bool insecure = strncmp(destination->down_status, "4.7.", 4) == 0;
+	char *reply = mem_format(insecure ? "the next hop cannot be used securely: %s" : "the next hop is down: %s",
+				 destination->down_reason);
 
-	group_settle_rest(group, QUEUE_DEFERRED, "4.4.1", reply);
+	group_settle_rest(group, QUEUE_DEFERRED, destination->down_status, reply);
 	free(reply);
 	destination->has_deferred = true;
 	remember(destination, group->message->id);
@@ -201,18 +205,19 @@ static void defer_waiting(struct destination *destination)
 	arm_probe(destination);
 }
 
-static void fail_hop(struct destination *destination, struct hop *hop, const struct err *why)
+static void fail_hop(struct destination *destination, struct hop *hop, const char *status, const struct err *why)
 {
 	int64_t now = clock_monotonic_ms();
 
 	free(destination->down_reason);
 	destination->down_reason = mem_string(why->text);
+	snprintf(destination->down_status, sizeof destination->down_status, "%s", status);
 	destination->window = 1;
 	hop->unknown = why->code == ERR_NOT_FOUND;
 	if (hop_failed(hop, now))
 		log_warning("delivery.next-hop-down", LOG_TEXT("next_hop", hop->settings.host),
-			    LOG_NUMBER("port", hop->settings.port), LOG_ERR(why), LOG_NUMBER("failures", hop->failures),
-			    LOG_NUMBER("again_in_ms", hop->down_until - now));
+			    LOG_NUMBER("port", hop->settings.port), LOG_TEXT("status", status), LOG_ERR(why),
+			    LOG_NUMBER("failures", hop->failures), LOG_NUMBER("again_in_ms", hop->down_until - now));
 }
 
 static void tell_recovered(struct destination *destination)
@@ -272,12 +277,12 @@ static void on_idle(void *arg)
 }
 
 /* A hop that refuses one more connection while it serves others is full, not down. */
-static void take_refusal(struct destination *destination, struct hop *hop, const struct err *why)
+static void take_refusal(struct destination *destination, struct hop *hop, const struct smtp_client_closed *how)
 {
 	unsigned others = count_lanes(destination, LANE_IDLE, hop) + count_lanes(destination, LANE_BUSY, hop);
 
 	if (others == 0) {
-		fail_hop(destination, hop, why);
+		fail_hop(destination, hop, how->status, &how->why);
 		return;
 	}
 	destination->window = others;
@@ -290,7 +295,7 @@ static void take_loss(struct destination *destination, struct hop *hop, const st
 		return;
 	destination->losses = 0;
 	destination->lossy = true;
-	fail_hop(destination, hop, why);
+	fail_hop(destination, hop, "4.4.2", why);
 }
 
 static void on_closed(const struct smtp_client_closed *closed, void *arg)
@@ -304,7 +309,7 @@ static void on_closed(const struct smtp_client_closed *closed, void *arg)
 	if (how.unsent != NULL)
 		group_list_prepend(&destination->waiting, how.unsent);
 	if (!destination->stopping && !how.established && how.why.code != ERR_CANCELLED)
-		take_refusal(destination, hop, &how.why);
+		take_refusal(destination, hop, &how);
 	else if (!destination->stopping && !how.polite && how.unsent == NULL)
 		take_loss(destination, hop, &how.why);
 	hop_unref(hop);
@@ -385,7 +390,7 @@ static bool open_lane(struct destination *destination)
 			open_client(destination, hop);
 			return true;
 		}
-		fail_hop(destination, hop, &err);
+		fail_hop(destination, hop, "4.7.0", &err);
 	}
 	return false;
 }
@@ -584,6 +589,14 @@ void destination_forget_failures(struct destination *destination)
 	destination->lossy = false;
 	destination->mx_until = 0;
 	arm_probe(destination);
+}
+
+void destination_log_out(struct destination *destination)
+{
+	for (struct lane *lane = destination->lanes; lane != NULL; lane = lane->next) {
+		if (lane->client != NULL && lane->hop->settings.user != NULL)
+			smtp_client_quit(lane->client);
+	}
 }
 
 static void free_waiting(struct destination *destination)

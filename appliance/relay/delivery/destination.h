@@ -62,6 +62,9 @@ bool destination_has_deferred(const struct destination *destination); /* recipie
 /* Tries at once again, however long the next hop was down. */
 void destination_forget_failures(struct destination *destination);
 
+/* Connections that a password was used for end: when idle now, else after the running transaction. */
+void destination_log_out(struct destination *destination);
+
 /* Frees the waiting groups unreported (their leases end with this process) and closes idle lanes; running ones finish. */
 void destination_stop(struct destination *destination);
 void destination_free(struct destination *destination); /* drops everything; not from one of its callbacks; NULL is fine */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "appliance/base/clock.h"
+
 struct group *group_new(const struct queue_item *item, uint64_t token, const char *domain)
 {
 	struct group *group = mem_new(sizeof *group);
@@ -11,6 +13,7 @@ struct group *group_new(const struct queue_item *item, uint64_t token, const cha
 	group->message = queue_stored_ref(item->message);
 	group->rendering = item->rendering;
 	group->token = token;
+	group->claimed_ms = clock_monotonic_ms();
 	group->domain = domain == NULL ? NULL : mem_string(domain);
 	return group;
 }
@@ -127,6 +130,7 @@ struct group *group_split_again(struct group *group)
 	rest->message = queue_stored_ref(group->message);
 	rest->rendering = group->rendering;
 	rest->token = group->token;
+	rest->claimed_ms = group->claimed_ms;
 	rest->domain = group->domain == NULL ? NULL : mem_string(group->domain);
 	for (size_t i = 0; i < group->count; i++) {
 		struct group_recipient *recipient = &group->recipients[i];

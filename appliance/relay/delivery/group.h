@@ -36,6 +36,8 @@ struct group {
 	size_t count;
 	char *domain; /* of all its recipients, where mail goes by domain; else NULL */
 	char *hop; /* where the last attempt went, "mx.example[192.0.2.1]:25"; NULL: nowhere */
+	int64_t claimed_ms, opened_ms, sent_ms; /* monotonic: taken from the queue; its new connection begun (0: reused); handed
+						   to it (0: never) */
 	bool notifies; /* that next hop took over the duty to notify of success (RFC 3461 §5.2.1) */
 };
 

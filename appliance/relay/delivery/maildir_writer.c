@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "appliance/base/clock.h"
 #include "appliance/base/pool.h"
 #include "appliance/relay/delivery/maildir.h"
 #include "appliance/relay/delivery/source.h"
@@ -164,6 +165,7 @@ struct maildir_writer *maildir_writer_new(struct event_base *base, struct queue 
 void maildir_writer_send(struct maildir_writer *writer, struct group *group)
 {
 	group_set_hop(group, writer->label);
+	group->sent_ms = clock_monotonic_ms();
 	writer->group = group;
 	writer->recipient = 0;
 	begin_recipient(writer);

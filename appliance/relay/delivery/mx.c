@@ -13,7 +13,7 @@
 #include "appliance/relay/delivery/dns.h"
 
 #define TTL_MIN_SECONDS 30 /* a domain is asked for no more often */
-#define TTL_MAX_SECONDS 86400
+#define TTL_MAX_SECONDS 3600 /* a move is noticed in an hour */
 
 struct mx_lookup {
 	char *domain, *own_name;
@@ -87,9 +87,48 @@ static bool is_null(const char *name)
 	return *name == '\0' || strcmp(name, ".") == 0;
 }
 
-static uint32_t clamp_ttl(int ttl)
+static uint32_t get_number(const unsigned char *at, size_t octets)
 {
-	return ttl < TTL_MIN_SECONDS ? TTL_MIN_SECONDS : ttl > TTL_MAX_SECONDS ? TTL_MAX_SECONDS : (uint32_t)ttl;
+	uint32_t number = 0;
+
+	for (size_t i = 0; i < octets; i++)
+		number = number << 8 | at[i];
+	return number;
+}
+
+/* Where the name at `at` ends in the message; NULL: it does not. */
+static const unsigned char *skip_name(const unsigned char *octets, int len, const unsigned char *at)
+{
+	char *name;
+	long encoded;
+
+	if (at >= octets + len || ares_expand_name(at, octets, len, &name, &encoded) != ARES_SUCCESS)
+		return NULL;
+	ares_free_string(name);
+	return at + encoded;
+}
+
+/* The shortest TTL of the answer's records, MX and the CNAMEs on the way (RFC 1035 §4.1); c-ares does not tell it of MX. */
+static uint32_t ttl_of(const unsigned char *octets, int len)
+{
+	const unsigned char *at = octets + NS_HFIXEDSZ, *end = octets + len;
+	uint32_t ttl = TTL_MAX_SECONDS, answers = get_number(octets + 6, 2);
+
+	for (uint32_t i = get_number(octets + 4, 2); i > 0; i--) {
+		at = skip_name(octets, len, at);
+		if (at == NULL || end - at < NS_QFIXEDSZ)
+			return TTL_MIN_SECONDS;
+		at += NS_QFIXEDSZ;
+	}
+	for (; answers > 0; answers--) {
+		at = skip_name(octets, len, at);
+		if (at == NULL || end - at < NS_RRFIXEDSZ || end - at - NS_RRFIXEDSZ < (ptrdiff_t)get_number(at + 8, 2))
+			return TTL_MIN_SECONDS;
+		if (get_number(at + 4, 4) < ttl)
+			ttl = get_number(at + 4, 4);
+		at += NS_RRFIXEDSZ + get_number(at + 8, 2);
+	}
+	return ttl < TTL_MIN_SECONDS ? TTL_MIN_SECONDS : ttl;
 }
 
 bool mx_parse(const unsigned char *octets, int len, struct mx_answer *answer)
@@ -109,7 +148,7 @@ bool mx_parse(const unsigned char *octets, int len, struct mx_answer *answer)
 	if (records == 0)
 		return false;
 	answer->outcome = MX_FOUND;
-	answer->ttl_seconds = clamp_ttl(300);
+	answer->ttl_seconds = ttl_of(octets, len);
 	sort(answer);
 	if (answer->count == 0 && null)
 		refuse(answer, "5.1.10", "the domain takes no mail (null MX)%s", "");

@@ -32,7 +32,7 @@ struct mx_answer {
 	enum mx_outcome outcome;
 	struct mx_host hosts[MX_HOSTS_MAX]; /* MX_FOUND: by preference, equal ones in random order */
 	size_t count;
-	uint32_t ttl_seconds; /* how long it holds */
+	uint32_t ttl_seconds; /* how long it holds: its records' TTL, from 30 s to an hour */
 	const char *status; /* else: RFC 3463, "5.1.2" */
 	char reason[ERR_TEXT_MAX];
 };

@@ -94,11 +94,29 @@ static void schedule_recipients(struct report *report, int64_t now_ms)
 static const char *const result_names[] = {
     [QUEUE_DELIVERED] = "delivered", [QUEUE_DEFERRED] = "deferred", [QUEUE_PERMANENT] = "failed", [QUEUE_DAMAGED] = "damaged"};
 
+/*
+ * Where the time went, in seconds, as Postfix tells it: in the queue until it was claimed (earlier attempts included), waiting
+ * for a connection, setting the connection up, transmission.
+ */
+static void format_delays(const struct group *group, int64_t delay_ms, char *out, size_t size)
+{
+	int64_t now = clock_monotonic_ms(), claimed = now - group->claimed_ms;
+	int64_t sent = group->sent_ms > 0 ? group->sent_ms : now;
+	int64_t opened = group->opened_ms == 0			? sent
+			 : group->opened_ms > group->claimed_ms ? group->opened_ms
+								: group->claimed_ms;
+	int64_t waiting = delay_ms > claimed ? delay_ms - claimed : 0;
+
+	snprintf(out, size, "%.2f/%.2f/%.2f/%.2f", (double)waiting / 1e3, (double)(opened - group->claimed_ms) / 1e3,
+		 (double)(sent - opened) / 1e3, (double)(now - sent) / 1e3);
+}
+
 static void log_recipient(const struct group *group, const struct group_recipient *recipient, int64_t delay_ms)
 {
-	char id[24];
+	char id[24], delays[96];
 
 	snprintf(id, sizeof id, "%" PRIx64, group->message->id);
+	format_delays(group, delay_ms, delays, sizeof delays);
 	log_write(
 	    recipient->kind == QUEUE_DAMAGED ? LOG_ERROR : LOG_INFO, "delivery.result",
 	    (const struct log_field[]){LOG_TEXT("id", id), LOG_TEXT("server", group->message->server),
@@ -108,7 +126,7 @@ static void log_recipient(const struct group *group, const struct group_recipien
 				       LOG_TEXT("next_hop", group->hop == NULL ? "" : group->hop),
 				       LOG_TEXT("result", result_names[recipient->kind]), LOG_TEXT("status", recipient->status),
 				       LOG_TEXT("reply", recipient->reply), LOG_NUMBER("attempt", recipient->attempts + 1),
-				       LOG_NUMBER("delay", delay_ms / 1000), (struct log_field){0}});
+				       LOG_NUMBER("delay", delay_ms / 1000), LOG_TEXT("delays", delays), (struct log_field){0}});
 }
 
 static void count_recipient(struct delivery_state *totals, const struct group_recipient *recipient)

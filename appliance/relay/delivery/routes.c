@@ -134,6 +134,12 @@ bool routes_have_deferred(const struct routes *routes)
 	return deferred;
 }
 
+void routes_log_out(struct routes *routes)
+{
+	for (size_t i = 0; i < routes->count; i++)
+		destination_log_out(routes->items[i]->destination);
+}
+
 void routes_forget_failures(struct routes *routes)
 {
 	for (size_t i = 0; i < routes->count; i++)

@@ -35,6 +35,7 @@ void routes_clear(struct routes *routes);
 size_t
 routes_waiting_limit(const struct routes *routes); /* of recipients waiting in one destination; there is at least one route */
 bool routes_have_deferred(const struct routes *routes); /* for a next hop that is down */
+void routes_log_out(struct routes *routes); /* destination_log_out of all */
 void routes_forget_failures(struct routes *routes);
 bool routes_are_busy(const struct routes *routes);
 unsigned routes_lanes(const struct routes *routes);

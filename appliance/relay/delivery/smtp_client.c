@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "appliance/base/clock.h"
+
 #define INPUT_HIGH_BYTES 16384
 
 #define SECONDS(n) ((n)*INT64_C(1000))
@@ -143,6 +145,12 @@ bool smtp_client_fail(struct smtp_client *client, enum err_code code, const char
 		give_up(client);
 	}
 	return false;
+}
+
+bool smtp_client_fail_security(struct smtp_client *client, const char *status, const struct err *why)
+{
+	snprintf(client->closed.status, sizeof client->closed.status, "%s", status);
+	return smtp_client_fail(client, why->code, "%s", why->text);
 }
 
 bool smtp_client_fail_reply(struct smtp_client *client, const struct smtp_reply *reply)
@@ -344,6 +352,7 @@ static bool connect_to(struct smtp_client *client, const struct resolver_address
 	smtp_reply_parser_clear(&client->parser);
 	client->capabilities = (struct smtp_capabilities){0};
 	client->encrypted = false;
+	snprintf(client->closed.status, sizeof client->closed.status, "4.4.1");
 	smtp_client_enter(client, CLIENT_CONNECTING);
 	if (connection == NULL)
 		return false;
@@ -401,6 +410,8 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings)
 	client->passwords = settings->passwords;
 	client->helo = mem_string(settings->helo);
 	client->label = mem_format("%s:%u", settings->hop->host, settings->hop->port);
+	snprintf(client->closed.status, sizeof client->closed.status, "4.4.1");
+	client->opened_ms = clock_monotonic_ms();
 	client->deadline = event_new(client->base, -1, 0, on_deadline, client);
 	client->closing = event_new(client->base, -1, 0, on_closing, client);
 	smtp_client_enter(client, CLIENT_CONNECTING);
@@ -416,6 +427,8 @@ bool smtp_client_is_idle(const struct smtp_client *client)
 void smtp_client_send(struct smtp_client *client, struct group *group)
 {
 	group_set_hop(group, client->label);
+	group->sent_ms = clock_monotonic_ms();
+	group->opened_ms = client->messages == 0 ? client->opened_ms : 0;
 	smtp_transaction_begin(client, group);
 }
 

@@ -35,6 +35,7 @@ struct tls_client;
 
 struct smtp_client_closed {
 	struct err why;
+	char status[SMTP_REPLY_STATUS_MAX_BYTES]; /* not established: 4.4.1, 4.7.x where security is the reason (RFC 3463 §3.8) */
 	bool established; /* EHLO or HELO had been accepted */
 	bool polite; /* QUIT, or closed while idle: no failure */
 	struct group

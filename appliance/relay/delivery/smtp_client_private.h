@@ -79,6 +79,7 @@ struct smtp_client {
 	size_t unread; /* octets behind the reply that is being handled */
 	struct smtp_transaction transaction;
 	unsigned messages;
+	int64_t opened_ms; /* monotonic */
 	bool quit_wanted;
 	struct smtp_client_closed closed;
 };
@@ -90,6 +91,9 @@ void smtp_client_enter(struct smtp_client *client, enum smtp_client_state state)
 bool smtp_client_fail(struct smtp_client *client, enum err_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 bool smtp_client_fail_reply(struct smtp_client *client,
 			    const struct smtp_reply *reply); /* a 421, or a reply that makes no sense */
+
+/* The same, of a connection that cannot be secured or logged in to; the status is RFC 3463's. */
+bool smtp_client_fail_security(struct smtp_client *client, const char *status, const struct err *why);
 
 void smtp_client_write(struct smtp_client *client, struct buf *out); /* empties `out` */
 void smtp_client_command(struct smtp_client *client, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -18,6 +18,19 @@ static bool requires_tls(const struct smtp_client *client)
 	return client->hop->tls == CONFIG_TLS_REQUIRE || client->hop->tls == CONFIG_TLS_IMPLICIT;
 }
 
+#define STATUS_UNDEFINED "4.7.0"
+#define STATUS_NOT_SUPPORTED "4.7.4" /* RFC 3463 §3.8: security features not supported */
+#define STATUS_CRYPTOGRAPHIC "4.7.5" /* RFC 3463 §3.8: cryptographic failure */
+#define STATUS_CREDENTIALS "4.7.8" /* RFC 4954 §6: authentication credentials invalid */
+
+static bool fail_security(struct smtp_client *client, const char *status, const char *why)
+{
+	struct err err;
+
+	err_set(&err, ERR_DENIED, "%s", why);
+	return smtp_client_fail_security(client, status, &err);
+}
+
 static bool established(struct smtp_client *client)
 {
 	client->closed.established = true;
@@ -86,29 +99,42 @@ static bool log_in(struct smtp_client *client)
 		return established(client);
 	password = password_of(client);
 	if (password == NULL)
-		return smtp_client_fail(client, ERR_DENIED, "the password is locked");
+		return fail_security(client, STATUS_UNDEFINED, "the password is locked: hsm login");
 	if (!client->encrypted && !client->hop->auth_without_tls)
-		return smtp_client_fail(client, ERR_DENIED, "no password is sent without TLS");
+		return fail_security(client, STATUS_NOT_SUPPORTED, "no password is sent without TLS");
 	if (client->capabilities.auth_plain)
 		return send_plain(client, password);
 	if (!client->capabilities.auth_login)
-		return smtp_client_fail(client, ERR_DENIED, "the server offers neither AUTH PLAIN nor AUTH LOGIN");
+		return fail_security(client, STATUS_NOT_SUPPORTED, "the server offers neither AUTH PLAIN nor AUTH LOGIN");
 	smtp_client_command(client, "AUTH LOGIN\r\n");
 	smtp_client_enter(client, CLIENT_AUTH_USER);
 	return true;
 }
 
+/* A temporary refusal (454 4.7.0) is one of the login, too. */
+static bool refused_login(struct smtp_client *client, const struct smtp_reply *reply)
+{
+	char line[SMTP_REPLY_TEXT_MAX_BYTES];
+	struct err err;
+
+	if (reply->code == 421)
+		return smtp_client_fail_reply(client, reply);
+	smtp_reply_one_line(reply, line);
+	err_set(&err, ERR_DENIED, "the login of %s is refused: %s", client->hop->user, line);
+	return smtp_client_fail_security(client, reply->code / 100 == 5 ? STATUS_CREDENTIALS : STATUS_UNDEFINED, &err);
+}
+
 bool smtp_hello_auth(struct smtp_client *client, const struct smtp_reply *reply)
 {
 	if (reply->code / 100 != 2)
-		return smtp_client_fail_reply(client, reply);
+		return refused_login(client, reply);
 	return established(client);
 }
 
 bool smtp_hello_auth_user(struct smtp_client *client, const struct smtp_reply *reply)
 {
 	if (reply->code != 334)
-		return smtp_client_fail_reply(client, reply);
+		return refused_login(client, reply);
 	return send_secret(client, "", bytes_text(client->hop->user), CLIENT_AUTH_PASSWORD);
 }
 
@@ -117,9 +143,9 @@ bool smtp_hello_auth_password(struct smtp_client *client, const struct smtp_repl
 	const struct secret *password = password_of(client);
 
 	if (reply->code != 334)
-		return smtp_client_fail_reply(client, reply);
+		return refused_login(client, reply);
 	if (password == NULL)
-		return smtp_client_fail(client, ERR_DENIED, "the password is locked");
+		return fail_security(client, STATUS_UNDEFINED, "the password is locked: hsm login");
 	return send_secret(client, "", secret_bytes(password), CLIENT_AUTH);
 }
 
@@ -151,8 +177,10 @@ bool smtp_hello_starttls(struct smtp_client *client, const struct smtp_reply *re
 		return smtp_client_fail(client, ERR_INVALID, "the server sent more before TLS began");
 	if (reply->code / 100 == 2)
 		return begin_tls(client);
-	if (reply->code == 421 || requires_tls(client))
+	if (reply->code == 421)
 		return smtp_client_fail_reply(client, reply);
+	if (requires_tls(client))
+		return fail_security(client, STATUS_NOT_SUPPORTED, "TLS is required, but the server refuses STARTTLS");
 	return log_in(client);
 }
 
@@ -162,7 +190,7 @@ void smtp_hello_tls_failed(struct smtp_client *client, int socket_error)
 
 	tls_client_failure(client->connection, socket_error, &err);
 	if (requires_tls(client)) {
-		smtp_client_fail(client, err.code, "%s", err.text);
+		smtp_client_fail_security(client, STATUS_CRYPTOGRAPHIC, &err);
 		return;
 	}
 	log_info("delivery.tls-failed", LOG_TEXT("next_hop", client->label), LOG_ERR(&err), LOG_TEXT("then", "without TLS"));
@@ -174,7 +202,7 @@ void smtp_hello_encrypted(struct smtp_client *client)
 	struct err err;
 
 	if (!tls_client_trusts(client->tls, client->connection, &err)) {
-		smtp_client_fail(client, err.code, "%s", err.text);
+		smtp_client_fail_security(client, STATUS_CRYPTOGRAPHIC, &err);
 		return;
 	}
 	client->encrypted = true;
@@ -222,7 +250,7 @@ bool smtp_hello_ehlo(struct smtp_client *client, const struct smtp_reply *reply)
 		return true;
 	}
 	if (requires_tls(client))
-		return smtp_client_fail(client, ERR_DENIED, "TLS is required, but the server does not offer STARTTLS");
+		return fail_security(client, STATUS_NOT_SUPPORTED, "TLS is required, but the server does not offer STARTTLS");
 	return log_in(client);
 }
 
@@ -231,6 +259,6 @@ bool smtp_hello_helo(struct smtp_client *client, const struct smtp_reply *reply)
 	if (reply->code / 100 != 2)
 		return smtp_client_fail_reply(client, reply);
 	if (requires_tls(client) && !client->encrypted)
-		return smtp_client_fail(client, ERR_DENIED, "TLS is required, but the server does not offer STARTTLS");
+		return fail_security(client, STATUS_NOT_SUPPORTED, "TLS is required, but the server does not offer STARTTLS");
 	return log_in(client);
 }

@@ -318,6 +318,11 @@ void webhooks_set_password(struct webhooks *webhooks, const char *sealed, struct
 	passwords_put(&webhooks->passwords, sealed, secret);
 }
 
+void webhooks_forget_passwords(struct webhooks *webhooks)
+{
+	passwords_clear(&webhooks->passwords);
+}
+
 struct webhooks *webhooks_new(struct event_base *base, struct queue *queue)
 {
 	struct webhooks *webhooks = mem_new(sizeof *webhooks);

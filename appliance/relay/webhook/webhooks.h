@@ -29,6 +29,7 @@ struct webhooks_state {
 struct webhooks *webhooks_new(struct event_base *base, struct queue *queue);
 void webhooks_configure(struct webhooks *webhooks, const struct config *config);
 void webhooks_set_password(struct webhooks *webhooks, const char *sealed, struct secret *secret); /* takes the secret */
+void webhooks_forget_passwords(struct webhooks *webhooks); /* wipes them all; receivers that need one wait */
 void webhooks_stop(struct webhooks *webhooks); /* asks and posts nothing more; before the queue is closed */
 struct webhooks_state webhooks_state(const struct webhooks *webhooks);
 
