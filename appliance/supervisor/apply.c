@@ -55,6 +55,7 @@ static void adopt(struct apply *apply)
 	login_from_file(supervisor);
 	relay_send_locked(supervisor);
 	passwords_follow(supervisor, false);
+	confirm_follow(supervisor);
 	finish(apply, NULL);
 }
 

@@ -26,6 +26,14 @@ void configuration_free(struct configuration *configuration);
 /* Reads a revision from inkan.db of the state directory; without database or applied revision the empty one. */
 struct configuration *configuration_load(const char *state, uint64_t revision, struct err *err);
 
+/* The running revision of inkan.db; all 0 without a database. */
+struct waiting {
+	uint64_t revision;
+	int64_t until_ms; /* wall time until which it waits for its confirmation; 0: it does not */
+	uint64_t back; /* the revision that runs again without one */
+};
+bool configuration_waiting(const char *state, struct waiting *waiting, struct err *err) MUST_USE;
+
 /* Must workers be started anew to follow from `a` to `b`? */
 bool configuration_same_hsm(const struct configuration *a, const struct configuration *b);
 bool configuration_has_hsm(const struct configuration *configuration); /* module and token are set */

@@ -208,7 +208,7 @@ static void bind_listeners(struct supervisor *supervisor)
 
 static bool begin(struct supervisor *supervisor, struct err *err)
 {
-	supervisor->running = configuration_load(supervisor->options->state, CONFIGURATION_RUNNING, err);
+	supervisor->running = confirm_load(supervisor->options->state, err);
 	if (supervisor->running == NULL)
 		return false;
 	take_over(supervisor);
@@ -219,6 +219,7 @@ static bool begin(struct supervisor *supervisor, struct err *err)
 		 LOG_NUMBER("revision", supervisor->running->snapshot->revision),
 		 LOG_NUMBER("listeners", supervisor->listeners.count));
 	start_children(supervisor);
+	confirm_follow(supervisor);
 	return true;
 }
 
@@ -251,11 +252,13 @@ static void init(struct supervisor *supervisor, const struct supervisor_options 
 	workers_init(supervisor);
 	login_init(supervisor);
 	passwords_init(supervisor);
+	confirm_init(supervisor);
 }
 
 static void clear(struct supervisor *supervisor)
 {
 	control_close(supervisor);
+	confirm_clear(supervisor);
 	tasks_clear(supervisor);
 	passwords_clear(supervisor);
 	workers_clear(supervisor);

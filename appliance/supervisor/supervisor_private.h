@@ -7,6 +7,7 @@
 
 #include "appliance/supervisor/apply.h"
 #include "appliance/supervisor/configuration.h"
+#include "appliance/supervisor/confirm.h"
 #include "appliance/supervisor/control_socket.h"
 #include "appliance/supervisor/listeners.h"
 #include "appliance/supervisor/login.h"
@@ -31,6 +32,7 @@ struct supervisor {
 	struct apply *apply; /* the one under way, or NULL */
 	struct tasks tasks;
 	struct passwords passwords;
+	struct confirm confirm;
 	struct control control;
 	bool stopping;
 	bool upgrading; /* stopping, to execute the program anew */

@@ -200,6 +200,21 @@ static bool check_superseded(struct console *console, const char *address, const
 	return fine;
 }
 
+/* A revision that nobody confirmed yet may be rolled back, with the certificates of the one before. */
+static bool check_confirmed(struct console *console, struct err *err)
+{
+	struct revision running;
+	bool confirmed;
+
+	if (!store_revision(console->store, 0, &running, err))
+		return false;
+	confirmed = running.confirm_ms == 0 ||
+		    err_set(err, ERR_DENIED, "revision %llu waits for its confirmation, and may be rolled back: commit first",
+			    (unsigned long long)running.number);
+	revision_clear(&running);
+	return confirmed;
+}
+
 static bool delete_address(struct console *console, const char *address, bool previous, struct err *err)
 {
 	struct stored_certificates certificates;
@@ -214,7 +229,7 @@ static bool delete_address(struct console *console, const char *address, bool pr
 		fine = check_superseded(console, address, &certificates, err);
 	else
 		fine = check_unused(console, address, err);
-	fine = fine && login_confirm(console, err);
+	fine = fine && check_confirmed(console, err) && login_confirm(console, err);
 	uninterrupted_begin(&before);
 	fine = fine && delete_all(console, &certificates, previous, err);
 	uninterrupted_end(&before);

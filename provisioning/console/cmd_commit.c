@@ -2,44 +2,18 @@
  * commit: the candidate is checked as a whole, proposed as a revision, applied by inkand, and then accepted; when inkand
  * or the relay refuses it is withdrawn, and what ran before still runs.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "appliance/base/clock.h"
 #include "provisioning/console/commands.h"
-#include "provisioning/console/control_client.h"
+#include "provisioning/console/committing.h"
 #include "provisioning/console/tree.h"
 #include "provisioning/console/uninterrupted.h"
 
-#define LOCK_DIRECTORY "run"
-#define LOCK_FILE "run/commit.lock"
-
-/* One commit at a time on a machine; the lock ends with the process. */
-static bool take_lock(const char *state, int *fd, struct err *err)
-{
-	char *directory = mem_format("%s/%s", state, LOCK_DIRECTORY), *path = mem_format("%s/%s", state, LOCK_FILE);
-
-	(void)mkdir(directory, 0700);
-	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (*fd < 0)
-		err_errno(err, "%s", path);
-	free(path);
-	free(directory);
-	if (*fd < 0)
-		return false;
-	if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
-		return true;
-	if (errno == EWOULDBLOCK)
-		err_set(err, ERR_UNAVAILABLE, "somebody else is committing right now; try again");
-	else
-		err_errno(err, "%s", LOCK_FILE);
-	close(*fd);
-	return false;
-}
+#define CONFIRM_MINUTES 10 /* of `commit confirmed` alone */
+#define CONFIRM_MINUTES_MAX 65535
 
 /* ---- what is to be committed ---- */
 
@@ -112,89 +86,132 @@ static bool prepare(struct console *console, struct proposal *proposal, struct e
 	return fine;
 }
 
-/* ---- applying ---- */
+/* ---- commit ---- */
 
-enum applied { APPLIED, NOT_RUNNING, REFUSED };
+struct order {
+	const char *comment;
+	bool check_only;
+	long confirm_minutes; /* 0: it stays without a confirmation */
+};
 
-static enum applied apply(struct console *console, uint64_t number, bool check_only, uint64_t before, struct err *err)
+static void say_committed(struct console *console, const struct revision *next, const struct committed *committed)
 {
-	struct control_client client;
-	struct err ignored;
-	bool done;
+	struct revision running = *next;
+	char *waits;
 
-	if (!control_open(&client, console->state, err))
-		return err->code == ERR_UNAVAILABLE ? NOT_RUNNING : REFUSED;
-	done = control_apply(&client, number, check_only, err);
-	control_close(&client);
-	/* Nobody knows whether the relay has it when the answer did not come: ask for what ran before. */
-	if (!done && !check_only && err->code == ERR_TIMEOUT && before != 0 && control_open(&client, console->state, &ignored)) {
-		if (!control_apply(&client, before, false, &ignored))
-			err_prefix(err, "revision %llu could not be put back (%s)", (unsigned long long)before, ignored.text);
-		control_close(&client);
-	}
-	return done ? APPLIED : REFUSED;
-}
-
-static void withdraw(struct console *console, uint64_t number)
-{
-	struct err err;
-
-	if (!store_revision_withdraw(console->store, number, &err))
-		console_say(console, "%s", err.text);
-}
-
-static bool propose_and_apply(struct console *console, const struct revision *next, bool check_only, struct err *err)
-{
-	enum applied applied;
-	uint64_t number;
-
-	if (!store_revision_propose(console->store, next, &number, err))
-		return false;
-	applied = apply(console, number, check_only, next->base, err);
-	if (applied == REFUSED || check_only) {
-		withdraw(console, number);
-		if (applied == REFUSED)
-			return err_prefix(err, check_only ? "the mail server would refuse it"
-							  : "not committed, the running one stays");
-		console_say(console, "The configuration is valid%s",
-			    applied == NOT_RUNNING ? " (inkand is not running: addresses were not tried)" : "");
-		return true;
-	}
-	if (!store_revision_accept(console->store, number, err))
-		return false;
-	console_say(console, "Committed as revision %llu%s", (unsigned long long)number,
-		    applied == NOT_RUNNING ? "; inkand is not running: it takes effect when it starts" : "");
-	if (applied == APPLIED)
+	console_say(console, "Committed as revision %llu%s", (unsigned long long)committed->number,
+		    committed->inkand ? "" : "; inkand is not running: it takes effect when it starts");
+	running.number = committed->number;
+	waits = revision_waits_text(&running, clock_wall_ms());
+	if (waits != NULL)
+		console_say(console, "It waits for its confirmation: %s", waits);
+	free(waits);
+	if (committed->inkand)
 		tls_warn(console, &next->settings);
+}
+
+static bool confirm(struct console *console, const struct revision *running, int64_t until_ms, struct err *err)
+{
+	struct revision waiting = {.number = running->number, .confirm_ms = until_ms, .confirm_back = running->confirm_back};
+	int64_t now_ms = clock_wall_ms();
+	char *waits;
+
+	if (!store_revision_confirm(console->store, running->number, until_ms, now_ms, err))
+		return false;
+	waits = revision_waits_text(&waiting, now_ms);
+	if (waits == NULL)
+		console_say(console, "Revision %llu is confirmed and stays", (unsigned long long)running->number);
+	else
+		console_say(console, "From now on: %s", waits);
+	free(waits);
 	return true;
 }
 
-static bool commit_locked(struct console *console, const char *comment, bool check_only, struct err *err)
+static bool no_change(struct console *console, const struct proposal *proposal, int64_t until_ms, struct err *err)
 {
-	struct proposal proposal = {.next.comment = (char *)comment};
-	bool done = prepare(console, &proposal, err);
-
-	if (done && !check_only && nothing_changes(&proposal)) {
+	if (proposal->running.confirm_ms == 0)
 		console_say(console, "Nothing to commit: revision %llu runs as it is",
-			    (unsigned long long)proposal.running.number);
-		done = store_candidate_discard(console->store, console->account, err);
-	} else if (done) {
-		done = propose_and_apply(console, &proposal.next, check_only, err);
+			    (unsigned long long)proposal->running.number);
+	else if (!confirm(console, &proposal->running, until_ms, err))
+		return false;
+	return store_candidate_discard(console->store, console->account, err);
+}
+
+/* A check confirms too, as on a router: who can type it has not locked himself out. */
+static bool check(struct console *console, const struct proposal *proposal, struct err *err)
+{
+	struct committed committed;
+
+	if (!revision_commit(console, &proposal->next, true, &committed, err))
+		return false;
+	console_say(console, "The configuration is valid%s",
+		    committed.inkand ? "" : " (inkand is not running: addresses were not tried)");
+	return proposal->running.confirm_ms == 0 ||
+	       (confirm(console, &proposal->running, 0, err) && console_audit(console, "commit check: confirmed", "ok", err));
+}
+
+static bool commit_changes(struct console *console, struct proposal *proposal, int64_t until_ms, struct err *err)
+{
+	struct revision *running = &proposal->running, *next = &proposal->next;
+	struct committed committed;
+
+	if (until_ms != 0) {
+		next->confirm_ms = until_ms;
+		next->confirm_back = running->confirm_ms != 0 ? running->confirm_back : running->number;
+		if (next->confirm_back == 0)
+			return err_set(err, ERR_NOT_FOUND,
+				       "this is the first commit: there is no revision to go back to; commit without confirmed");
 	}
+	if (!revision_commit(console, next, false, &committed, err))
+		return false;
+	say_committed(console, next, &committed);
+	return true;
+}
+
+static bool commit_proposal(struct console *console, struct proposal *proposal, const struct order *order, struct err *err)
+{
+	int64_t until_ms = order->confirm_minutes == 0 ? 0 : clock_wall_ms() + order->confirm_minutes * 60 * 1000;
+
+	if (order->check_only)
+		return check(console, proposal, err);
+	if (nothing_changes(proposal))
+		return no_change(console, proposal, until_ms, err);
+	return commit_changes(console, proposal, until_ms, err);
+}
+
+/* A candidate is judged against what will run, not against a revision whose time is over. */
+static bool nothing_was_late(struct console *console, struct err *err)
+{
+	uint64_t back;
+
+	if (!revision_take_back(console, &back, err))
+		return false;
+	return back == 0 || err_set(err, ERR_TIMEOUT,
+				    "the last revision was not confirmed in time: revision %llu brings back what ran before; "
+				    "look at show | compare and commit again",
+				    (unsigned long long)back);
+}
+
+static bool commit_locked(struct console *console, const struct order *order, struct err *err)
+{
+	struct proposal proposal = {.next.comment = (char *)order->comment};
+	bool done =
+	    nothing_was_late(console, err) && prepare(console, &proposal, err) && commit_proposal(console, &proposal, order, err);
+
 	proposal_clear(&proposal);
 	return done;
 }
 
-static bool run_commit(struct console *console, const char *comment, bool check_only, struct err *err)
+static bool run_commit(struct console *console, const struct order *order, struct err *err)
 {
 	sigset_t before;
 	bool done;
 	int lock;
 
-	if (!take_lock(console->state, &lock, err))
+	if (!commit_lock(console->state, 0, &lock, err))
 		return false;
 	uninterrupted_begin(&before);
-	done = commit_locked(console, comment, check_only, err);
+	done = commit_locked(console, order, err);
 	uninterrupted_end(&before);
 	close(lock);
 	return done;
@@ -203,25 +220,39 @@ static bool run_commit(struct console *console, const char *comment, bool check_
 bool commit(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	(void)parsed;
-	return run_commit(console, "", false, err);
+	return run_commit(console, &(struct order){.comment = ""}, err);
 }
 
 bool commit_check(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	(void)parsed;
-	return run_commit(console, "", true, err);
+	return run_commit(console, &(struct order){.comment = "", .check_only = true}, err);
 }
 
-bool commit_comment(struct console *console, const struct parsed *parsed, struct err *err)
+static bool with_comment(struct console *console, char **words, size_t n_words, long confirm_minutes, struct err *err)
 {
 	struct buf comment = {0};
 	bool done;
 
-	for (size_t i = 0; i < parsed->n_typed; i++)
-		buf_printf(&comment, "%s%s", i == 0 ? "" : " ", parsed->typed[i]);
-	done = run_commit(console, buf_text(&comment), false, err);
+	for (size_t i = 0; i < n_words; i++)
+		buf_printf(&comment, "%s%s", i == 0 ? "" : " ", words[i]);
+	done = run_commit(console, &(struct order){.comment = buf_text(&comment), .confirm_minutes = confirm_minutes}, err);
 	buf_clear(&comment);
 	return done;
+}
+
+bool commit_comment(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	return with_comment(console, parsed->typed, parsed->n_typed, 0, err);
+}
+
+bool commit_confirmed(struct console *console, const struct parsed *parsed, struct err *err)
+{
+	long minutes = parsed->n_typed > 0 ? strtol(parsed->typed[0], NULL, 10) : CONFIRM_MINUTES;
+
+	if (minutes < 1 || minutes > CONFIRM_MINUTES_MAX)
+		return err_set(err, ERR_INVALID, "minutes are 1 to %d", CONFIRM_MINUTES_MAX);
+	return with_comment(console, parsed->typed + 1, parsed->n_typed > 0 ? parsed->n_typed - 1 : 0, minutes, err);
 }
 
 /* ---- rollback ---- */
@@ -266,30 +297,52 @@ bool rollback(struct console *console, const struct parsed *parsed, struct err *
 	return done;
 }
 
+/* The column is there while a revision waits; nothing is in the cell of one that does not. */
+static void add_commit(struct report *report, const struct revision *revision, size_t back, bool waits)
+{
+	char time[CONSOLE_TIME_BYTES];
+
+	console_time(time, revision->created_ms);
+	report_cell(report, "%zu", back);
+	report_cell(report, "%llu", (unsigned long long)revision->number);
+	report_cell(report, "%s", time);
+	report_cell(report, "%s", revision->by);
+	if (waits) {
+		console_time(time, revision->confirm_ms);
+		report_cell(report, "%s", revision->confirm_ms != 0 ? time : "");
+	}
+	report_cell(report, "%s", revision->comment);
+}
+
 bool show_commits(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	static const struct report_column columns[] = {{"ROLLBACK", "rollback", true},
 						       {"REVISION", "revision", true},
 						       {"COMMITTED (UTC)", "time", false},
 						       {"BY", "by", false},
+						       {"COMMENT", "comment", false}},
+					  waiting[] = {{"ROLLBACK", "rollback", true},
+						       {"REVISION", "revision", true},
+						       {"COMMITTED (UTC)", "time", false},
+						       {"BY", "by", false},
+						       {"CONFIRM UNTIL (UTC)", "confirm_until", false},
 						       {"COMMENT", "comment", false}};
-	struct report report = report_of(REPORT_TABLE, columns, 5);
+	struct report report;
 	struct revisions list;
+	char *waits = NULL;
 
 	(void)parsed;
 	if (!store_revisions(console->store, &list, err))
 		return false;
-	for (size_t i = 0; i < list.count; i++) {
-		char time[CONSOLE_TIME_BYTES];
-
-		console_time(time, list.items[i].created_ms);
-		report_cell(&report, "%zu", i);
-		report_cell(&report, "%llu", (unsigned long long)list.items[i].number);
-		report_cell(&report, "%s", time);
-		report_cell(&report, "%s", list.items[i].by);
-		report_cell(&report, "%s", list.items[i].comment);
-	}
+	if (list.count > 0)
+		waits = revision_waits_text(&list.items[0], clock_wall_ms());
+	report = waits != NULL ? report_of(REPORT_TABLE, waiting, 6) : report_of(REPORT_TABLE, columns, 5);
+	for (size_t i = 0; i < list.count; i++)
+		add_commit(&report, &list.items[i], i, waits != NULL);
 	console_show(console, &report);
+	if (waits != NULL)
+		console_say(console, "Attention: %s", waits);
+	free(waits);
 	revisions_clear(&list);
 	report_clear(&report);
 	return true;

@@ -111,6 +111,10 @@ const struct command commands[] = {
     {"commit", EDITING, ROLES_OPERATING, true, commit, "Check the candidate and make the mail server run it"},
     {"commit check", EDITING, ROLES_OPERATING, false, commit_check, "Check the candidate only"},
     {"commit comment <text...>", EDITING, ROLES_OPERATING, true, commit_comment, "Commit with a comment"},
+    {"commit confirmed [<minutes:number>]", EDITING, ROLES_OPERATING, true, commit_confirmed,
+     "Commit; roll back (in 10) unless commit comes again"},
+    {"commit confirmed <minutes:number> comment <text...>", EDITING, ROLES_OPERATING, true, commit_confirmed,
+     "The same with a comment"},
     {"rollback <revision:number>", EDITING, ROLES_OPERATING, true, rollback, "Take back: 0 edits, 1 the last commit, and so on"},
     {"run <command...>", MODE_CONFIGURATION, ROLES_ALL, false, run_operational, "Run a command of operational mode"},
 

@@ -24,7 +24,7 @@ command_run show_certificate_requests, show_certificate_request;
 command_run show_certificates, show_certificates_detail;
 
 /* cmd_commit.c */
-command_run commit, commit_check, commit_comment, rollback, show_commits;
+command_run commit, commit_check, commit_comment, commit_confirmed, rollback, show_commits;
 
 /* cmd_configure.c */
 command_run configure, leave, set_setting, delete_setting, show_candidate, show_running, show_servers;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "appliance/base/clock.h"
+#include "provisioning/console/committing.h"
 #include "provisioning/console/terminal.h"
 
 #define HISTORY_LINES 500
@@ -133,6 +135,22 @@ static void run_typed(struct editor *editor, char *line)
 		fault_print(&fault, line, "", editor->console->messages);
 }
 
+/* Above the prompt, as long as a commit waits for its confirmation. */
+static void say_waits(struct console *console)
+{
+	struct revision running;
+	struct err err;
+	char *waits;
+
+	if (!store_revision(console->store, 0, &running, &err))
+		return;
+	waits = revision_waits_text(&running, clock_wall_ms());
+	if (waits != NULL)
+		console_say(console, "[%s]", waits);
+	free(waits);
+	revision_clear(&running);
+}
+
 static bool next_line(struct editor *editor)
 {
 	const char *typed;
@@ -140,6 +158,7 @@ static bool next_line(struct editor *editor)
 	char *line;
 
 	set_prompt(editor);
+	say_waits(editor->console);
 	terminal_begin_line();
 	typed = el_gets(editor->edit, &len);
 	if (typed == NULL || len <= 0) {

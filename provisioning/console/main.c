@@ -10,6 +10,7 @@
 
 #include "appliance/base/process.h"
 #include "provisioning/console/commands.h"
+#include "provisioning/console/committing.h"
 #include "provisioning/console/editor.h"
 #include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
@@ -20,6 +21,7 @@
 
 struct options {
 	const char *state, *account, *password_file, *file;
+	bool take_back; /* -R: what inkand starts when a commit was not confirmed */
 	const char **commands;
 	size_t n_commands;
 };
@@ -35,13 +37,15 @@ static bool read_options(int argc, char **argv, struct options *options)
 	int option;
 
 	*options = (struct options){.state = DEFAULT_STATE};
-	while ((option = getopt(argc, argv, "C:u:P:c:")) != -1) {
+	while ((option = getopt(argc, argv, "C:u:P:c:R")) != -1) {
 		if (option == 'C') {
 			options->state = optarg;
 		} else if (option == 'u') {
 			options->account = optarg;
 		} else if (option == 'P') {
 			options->password_file = optarg;
+		} else if (option == 'R') {
+			options->take_back = true;
 		} else if (option == 'c') {
 			options->commands = mem_resize(options->commands, options->n_commands + 1, sizeof *options->commands);
 			options->commands[options->n_commands++] = optarg;
@@ -87,6 +91,18 @@ static int run_lines(struct console *console, const struct options *options)
 	return EXIT_OK;
 }
 
+/* Nobody logs in: who may open the database and inkand's socket may do more than this. */
+static int take_back(struct console *console)
+{
+	struct err err;
+
+	console->account = mem_string(COMMIT_AUTOMATIC);
+	if (open_state(console, &err) && commit_take_back(console, &err))
+		return EXIT_OK;
+	fprintf(stderr, "inkan: %s\n", err.text);
+	return EXIT_ERROR;
+}
+
 static int run(struct console *console, const struct options *options)
 {
 	struct err err;
@@ -126,7 +142,7 @@ int main(int argc, char **argv)
 	console.state = mem_string(options.state);
 	console.origin = find_origin();
 	console.interactive = options.n_commands == 0 && options.file == NULL && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-	code = run(&console, &options);
+	code = options.take_back ? take_back(&console) : run(&console, &options);
 	store_close(console.store);
 	free(console.account);
 	free(console.state);

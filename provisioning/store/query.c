@@ -5,6 +5,8 @@
 	"extractable, local, always_sensitive, never_extractable, sealed_password, imported_by, imported_ms, state, "            \
 	"attributes, kind"
 
+#define REVISION_COLUMNS "number, base, by, comment, created_ms, confirm_ms, confirm_back"
+
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -56,17 +58,21 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_REQUEST_DELETE] = "DELETE FROM certificate_request WHERE id = ?",
     [SQL_REQUEST_INSTALLED] = "DELETE FROM certificate_request WHERE key_id = ?",
 
-    [SQL_REVISION_ADD] = "INSERT INTO revision (base, by, comment, created_ms) VALUES (?, ?, ?, ?)",
+    [SQL_REVISION_ADD] =
+	"INSERT INTO revision (base, by, comment, created_ms, confirm_ms, confirm_back) VALUES (?, ?, ?, ?, ?, ?)",
     [SQL_REVISION_ADD_SETTING] = "INSERT INTO revision_setting (revision, position, path, value) VALUES (?, ?, ?, ?)",
     [SQL_REVISION_ADD_CHOICE] = "INSERT INTO revision_certificate (revision, address, certificate) VALUES (?, ?, ?)",
-    [SQL_REVISION_GET] = "SELECT number, base, by, comment, created_ms FROM revision WHERE number = ?",
-    [SQL_REVISION_LIST] = "SELECT number, base, by, comment, created_ms FROM revision WHERE accepted = 1 ORDER BY number DESC",
+    [SQL_REVISION_GET] = "SELECT " REVISION_COLUMNS " FROM revision WHERE number = ?",
+    [SQL_REVISION_LIST] = "SELECT " REVISION_COLUMNS " FROM revision WHERE accepted = 1 ORDER BY number DESC",
     [SQL_REVISION_SETTINGS] = "SELECT path, value FROM revision_setting WHERE revision = ? ORDER BY position",
     [SQL_REVISION_CHOICES] = "SELECT address, certificate FROM revision_certificate WHERE revision = ? ORDER BY address",
     [SQL_REVISION_ACCEPT] = "UPDATE revision SET accepted = 1 WHERE number = ? AND accepted = 0",
     [SQL_REVISION_DELETE] = "DELETE FROM revision WHERE number = ? AND accepted = 0",
     [SQL_REVISION_PRUNE] = "DELETE FROM revision WHERE accepted = 1 AND number NOT IN "
-			   "(SELECT number FROM revision WHERE accepted = 1 ORDER BY number DESC LIMIT ?)",
+			   "(SELECT number FROM revision WHERE accepted = 1 ORDER BY number DESC LIMIT ?) "
+			   "AND number NOT IN (SELECT confirm_back FROM revision WHERE confirm_ms > 0)",
+    [SQL_REVISION_CONFIRM] = "UPDATE revision SET confirm_ms = ?2 WHERE number = ?1 AND confirm_ms > ?3",
+    [SQL_REVISION_SETTLE] = "UPDATE revision SET confirm_ms = 0 WHERE confirm_ms > 0 AND number <> ?",
     [SQL_RUNNING_GET] = "SELECT revision FROM running",
     [SQL_RUNNING_SET] = "INSERT INTO running (one, revision) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET revision = ?1",
 

@@ -135,6 +135,8 @@ static struct revision read_row(const struct query *query)
 	    .by = column_text(query, 2),
 	    .comment = column_text(query, 3),
 	    .created_ms = column_number(query, 4),
+	    .confirm_ms = column_number(query, 5),
+	    .confirm_back = (uint64_t)column_number(query, 6),
 	};
 }
 
@@ -234,6 +236,8 @@ static bool insert_revision(struct store *store, const struct revision *revision
 	query_text(&query, revision->by);
 	query_text(&query, revision->comment);
 	query_number(&query, clock_wall_ms());
+	query_number(&query, revision->confirm_ms);
+	query_number(&query, (int64_t)revision->confirm_back);
 	if (!query_run(&query, err))
 		return false;
 	*number = (uint64_t)sqlite3_last_insert_rowid(store->db);
@@ -278,7 +282,8 @@ static bool accept_revision(struct store *store, const struct revision *revision
 		if (!certificate_make_current(store, revision->choices.items[i].certificate, err))
 			return false;
 	}
-	return run_for_number(store, SQL_REVISION_PRUNE, STORE_REVISIONS_KEPT, err);
+	return run_for_number(store, SQL_REVISION_SETTLE, revision->number, err) &&
+	       run_for_number(store, SQL_REVISION_PRUNE, STORE_REVISIONS_KEPT, err);
 }
 
 bool store_revision_accept(struct store *store, uint64_t number, struct err *err)
@@ -296,4 +301,19 @@ bool store_revision_accept(struct store *store, uint64_t number, struct err *err
 bool store_revision_withdraw(struct store *store, uint64_t number, struct err *err)
 {
 	return run_for_number(store, SQL_REVISION_DELETE, number, err);
+}
+
+bool store_revision_confirm(struct store *store, uint64_t number, int64_t until_ms, int64_t now_ms, struct err *err)
+{
+	struct query query = query_of(store, SQL_REVISION_CONFIRM);
+
+	query_number(&query, (int64_t)number);
+	query_number(&query, until_ms);
+	query_number(&query, now_ms);
+	if (!query_run(&query, err))
+		return false;
+	if (query_changes(&query) == 0)
+		return err_set(err, ERR_TIMEOUT, "revision %llu does not wait for a confirmation any more",
+			       (unsigned long long)number);
+	return true;
 }

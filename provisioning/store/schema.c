@@ -70,6 +70,10 @@ static const char *const migrations[SCHEMA_VERSION] = {
     ") STRICT;",
 
     "ALTER TABLE certificate ADD COLUMN kind INTEGER NOT NULL DEFAULT 1;", /* enum certificate_kind: 1 signs mail */
+
+    /* `commit confirmed`: until when it waits for its confirmation (0: it does not), and what runs again without one */
+    "ALTER TABLE revision ADD COLUMN confirm_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE revision ADD COLUMN confirm_back INTEGER NOT NULL DEFAULT 0;",
 };
 
 bool schema_version(sqlite3 *db, int *version, struct err *err)

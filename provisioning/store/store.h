@@ -206,6 +206,8 @@ struct revision {
 	char *by;
 	char *comment;
 	int64_t created_ms;
+	int64_t confirm_ms; /* wall time until which it waits for a confirmation; 0: it does not */
+	uint64_t confirm_back; /* the revision whose copy runs when none came */
 	struct settings settings;
 	struct certificate_choices choices;
 };
@@ -242,6 +244,12 @@ bool store_resolve_certificates(struct store *store, const struct settings *sett
 bool store_revision_propose(struct store *store, const struct revision *revision, uint64_t *number, struct err *err) MUST_USE;
 bool store_revision_accept(struct store *store, uint64_t number, struct err *err) MUST_USE;
 bool store_revision_withdraw(struct store *store, uint64_t number, struct err *err) MUST_USE;
+
+/*
+ * `commit confirmed`: the revision waits until another time, or (0) no more, and stays. ERR_TIMEOUT: its time was over at
+ * `now_ms`, so that from then on nobody can keep it, or it did not wait. Accepting another revision ends the wait, too.
+ */
+bool store_revision_confirm(struct store *store, uint64_t number, int64_t until_ms, int64_t now_ms, struct err *err) MUST_USE;
 
 /* The configuration of a revision (0: the running one, or an empty one) with the certificates it means. */
 struct snapshot *store_snapshot(struct store *store, uint64_t revision, struct err *err);

@@ -50,6 +50,8 @@ enum statement {
 	SQL_REVISION_ACCEPT,
 	SQL_REVISION_DELETE,
 	SQL_REVISION_PRUNE,
+	SQL_REVISION_CONFIRM,
+	SQL_REVISION_SETTLE,
 	SQL_RUNNING_GET,
 	SQL_RUNNING_SET,
 	SQL_CANDIDATE_GET,
@@ -77,7 +79,7 @@ struct store {
 bool store_sqlite_error(struct store *store, const char *what, struct err *err);
 
 /* Migrations (schema.c): brings user_version to SCHEMA_VERSION. */
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 bool schema_version(sqlite3 *db, int *version, struct err *err) MUST_USE;
 bool schema_migrate(struct store *store, struct err *err) MUST_USE;
 
