@@ -171,13 +171,17 @@ void login_from_file(struct supervisor *supervisor)
 		return;
 	}
 	log_info("login.file", LOG_TEXT("file", path));
+	supervisor_audit(supervisor, "PIN read from the file %s", path);
 	workers_start(supervisor);
 }
 
 void login_succeeded(struct supervisor *supervisor)
 {
-	if (supervisor->pin.state == PIN_TRIED)
+	if (supervisor->pin.state == PIN_TRIED) {
 		log_info("login.accepted", LOG_TEXT("token", supervisor->workers.token.token));
+		supervisor_audit(supervisor, "the token %s accepted the PIN (serial %s)", supervisor->workers.token.token,
+				 supervisor->workers.token.serial);
+	}
 	if (pin_usable(&supervisor->pin))
 		pin_accepted(&supervisor->pin);
 	passwords_follow(supervisor, false);
@@ -188,6 +192,7 @@ void login_succeeded(struct supervisor *supervisor)
 void login_rejected(struct supervisor *supervisor, const char *why)
 {
 	log_error("login.rejected", LOG_TEXT("why", why));
+	supervisor_audit(supervisor, "PIN rejected: %s", why);
 	pin_reject(&supervisor->pin, why);
 	give_up(supervisor, ERR_DENIED, why);
 }
@@ -198,6 +203,7 @@ void login_failed(struct supervisor *supervisor, const char *why)
 	if (supervisor->pin.state != PIN_TRIED)
 		return;
 	log_error("login.failed", LOG_TEXT("why", why));
+	supervisor_audit(supervisor, "PIN not tried: %s", why);
 	pin_forget(&supervisor->pin, why);
 	give_up(supervisor, ERR_UNAVAILABLE, why);
 }

@@ -129,6 +129,10 @@ static void on_signing(struct relay *relay, struct msg *msg)
 	bool suspended = msg_get_u8(msg) != 0;
 	char *why = msg_get_text(msg);
 
+	if (suspended && relay->suspended == NULL)
+		supervisor_audit(relay->supervisor, "HSM alarm: signing is suspended: %s", why);
+	else if (!suspended && relay->suspended != NULL)
+		supervisor_audit(relay->supervisor, "signing goes on");
 	free(relay->suspended);
 	relay->suspended = suspended ? mem_string(why) : NULL;
 	free(why);

@@ -2,6 +2,8 @@
 
 #include <event2/event.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,11 +50,25 @@ struct child *supervisor_spawn(struct supervisor *supervisor, const char *progra
 	return child;
 }
 
+void supervisor_audit(struct supervisor *supervisor, const char *format, ...)
+{
+	char text[AUDIT_JOURNAL_LINE_MAX_BYTES];
+	struct err err;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	if (!audit_journal_write(&supervisor->audit, clock_wall_ms(), text, &err))
+		log_error("audit.waits", LOG_TEXT("event", text), LOG_ERR(&err));
+}
+
 /* ---- stopping ---- */
 
 static void stop(struct supervisor *supervisor)
 {
 	log_info("stopping", LOG_NUMBER("pid", getpid()));
+	supervisor_audit(supervisor, "inkand stops");
 	supervisor->stopping = true;
 	apply_cancel(supervisor);
 	tasks_stop(supervisor);
@@ -218,6 +234,8 @@ static bool begin(struct supervisor *supervisor, struct err *err)
 	log_info("started", LOG_NUMBER("pid", getpid()), LOG_TEXT("state", supervisor->options->state),
 		 LOG_NUMBER("revision", supervisor->running->snapshot->revision),
 		 LOG_NUMBER("listeners", supervisor->listeners.count));
+	supervisor_audit(supervisor, "inkand started, revision %llu",
+			 (unsigned long long)supervisor->running->snapshot->revision);
 	start_children(supervisor);
 	confirm_follow(supervisor);
 	return true;
@@ -247,6 +265,7 @@ static bool loop(struct supervisor *supervisor, struct err *err)
 static void init(struct supervisor *supervisor, const struct supervisor_options *options, struct event_base *base)
 {
 	*supervisor = (struct supervisor){.base = base, .options = options, .started = clock_wall_seconds()};
+	audit_journal_init(&supervisor->audit, options->state);
 	pin_init(&supervisor->pin, options->state);
 	relay_init(supervisor);
 	workers_init(supervisor);
@@ -265,6 +284,7 @@ static void clear(struct supervisor *supervisor)
 	relay_clear(supervisor);
 	login_clear(supervisor);
 	pin_clear(&supervisor->pin);
+	audit_journal_clear(&supervisor->audit);
 	listeners_clear(&supervisor->listeners);
 	configuration_free(supervisor->previous);
 	configuration_free(supervisor->running);

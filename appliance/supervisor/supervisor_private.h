@@ -17,6 +17,7 @@
 #include "appliance/supervisor/supervisor.h"
 #include "appliance/supervisor/tasks.h"
 #include "appliance/supervisor/workers.h"
+#include "provisioning/store/audit_journal.h"
 
 struct supervisor {
 	struct event_base *base;
@@ -34,6 +35,7 @@ struct supervisor {
 	struct passwords passwords;
 	struct confirm confirm;
 	struct control control;
+	struct audit_journal audit; /* what happened, for the audit (audit_journal.h) */
 	bool stopping;
 	bool upgrading; /* stopping, to execute the program anew */
 };
@@ -48,6 +50,9 @@ void supervisor_child_gone(struct supervisor *supervisor); /* goes on with stopp
 /* A child process of the given program: "inkan-relay" or "inkan-hsm". */
 struct child *supervisor_spawn(struct supervisor *supervisor, const char *program, const char *role, int death_signal,
 			       const struct child_events *events, struct err *err);
+
+/* A line for the audit; when the disk does not take it, it waits for the next one. */
+void supervisor_audit(struct supervisor *supervisor, const char *format, ...) PRINTF_LIKE(2, 3);
 
 struct supervisor_status;
 void supervisor_status_fill(const struct supervisor *supervisor, struct supervisor_status *status); /* _clear it */

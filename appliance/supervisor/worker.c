@@ -154,8 +154,11 @@ static void on_health(struct worker *worker, struct msg *msg)
 	worker_health_clear(&worker->health);
 	worker->health = health;
 	worker->health_at_ms = clock_monotonic_ms();
-	if (news)
+	if (news) {
 		log_error("alarm.canary", LOG_NUMBER("worker", worker->number), LOG_TEXT("error", health.text));
+		supervisor_audit(worker->supervisor, "HSM alarm: worker %u made no trial signature: %s", worker->number,
+				 health.text);
+	}
 }
 
 static void on_pong(struct worker *worker, struct msg *msg)
@@ -205,6 +208,7 @@ static void log_end(struct worker *worker, const char *before, int64_t wait_ms)
 	worker->same_ends = alike ? worker->same_ends + 1 : 0;
 	if (is_quiet(worker))
 		return;
+	supervisor_audit(worker->supervisor, "HSM worker %u ended: %s", worker->number, worker->last_error);
 	log_warning("worker.ended", LOG_NUMBER("worker", worker->number), LOG_TEXT("how", worker->last_error),
 		    LOG_NUMBER("wait_ms", wait_ms), LOG_NUMBER("alike", worker->same_ends + 1));
 }

@@ -30,6 +30,7 @@ static void on_down(evutil_socket_t fd, short what, void *arg)
 	supervisor->workers.down = true;
 	supervisor->workers.down_at = clock_wall_seconds();
 	log_error("alarm.hsm-down", LOG_TEXT("error", last_error(supervisor)));
+	supervisor_audit(supervisor, "HSM lost: no worker signs (%s)", last_error(supervisor));
 }
 
 void workers_judge(struct supervisor *supervisor)
@@ -43,8 +44,10 @@ void workers_judge(struct supervisor *supervisor)
 		return;
 	}
 	event_del(workers->down_timer);
-	if (workers->down)
+	if (workers->down) {
 		log_warning("alarm.hsm-up", LOG_NUMBER("seconds", clock_wall_seconds() - workers->down_at));
+		supervisor_audit(supervisor, "HSM back after %lld s", (long long)(clock_wall_seconds() - workers->down_at));
+	}
 	workers->down = false;
 }
 

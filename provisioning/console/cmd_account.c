@@ -50,6 +50,11 @@ bool account_password(struct console *console, const struct parsed *parsed, stru
 		return false;
 	set = store_account_set_password(console->store, account, secret_text(password), err);
 	secret_free(password);
+	if (!set && err->code == ERR_NOT_FOUND) { /* the word may be a password */
+		free(console->audit_text);
+		console->audit_text = mem_string("account password [no account]");
+		err_set(err, ERR_NOT_FOUND, "there is no such account");
+	}
 	return set;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "appliance/base/clock.h"
+#include "provisioning/console/audit_text.h"
 #include "provisioning/console/commands.h"
 #include "provisioning/console/committing.h"
 #include "provisioning/console/tree.h"
@@ -164,6 +165,7 @@ static bool commit_changes(struct console *console, struct proposal *proposal, i
 	}
 	if (!revision_commit(console, next, false, &committed, err))
 		return false;
+	audit_text_commit(console, running, next, committed.number);
 	say_committed(console, next, &committed);
 	return true;
 }

@@ -1,6 +1,7 @@
 #include "provisioning/console/login.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "appliance/base/clock.h"
@@ -18,16 +19,36 @@ static bool any_account(struct console *console, bool *any, struct err *err)
 	return true;
 }
 
-/* The audit row of a login; a login whose row cannot be written does not happen. */
+static bool is_account(struct console *console, const char *name)
+{
+	struct accounts accounts;
+	bool found = false;
+
+	if (name == NULL || !store_accounts(console->store, &accounts, NULL))
+		return false;
+	for (size_t i = 0; i < accounts.count && !found; i++)
+		found = strcmp(accounts.items[i].name, name) == 0;
+	accounts_clear(&accounts);
+	return found;
+}
+
+/*
+ * The audit row of a login; a login whose row cannot be written does not happen. What is no account's name is not written
+ * down: it may be a password that was typed too early.
+ */
 static bool audited(struct console *console, const char *what, bool done, struct err *err)
 {
+	struct audit_entry entry = {.who = is_account(console, console->account) ? console->account : (char *)"unknown",
+				    .from = console->origin,
+				    .what = (char *)what,
+				    .result = done ? (char *)"ok" : err->text};
 	struct err audit_err;
 
-	if (console_audit(console, what, done ? "ok" : err->text, &audit_err))
+	if (store_audit_add(console->store, &entry, &audit_err))
 		return done;
 	if (done)
 		*err = audit_err;
-	return false;
+	return err_prefix(err, "no login without its audit row");
 }
 
 static struct secret *read_password(const char *account, const char *file, struct err *err)

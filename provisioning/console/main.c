@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,17 @@ static bool open_state(struct console *console, struct err *err)
 	return console->store != NULL;
 }
 
+/* Of a person; what a script did stands in its rows. */
+static int log_out(struct console *console)
+{
+	struct err err;
+
+	if (console_audit(console, "logout", "ok", &err))
+		return EXIT_OK;
+	fprintf(stderr, "inkan: %s\n", err.text);
+	return EXIT_ERROR;
+}
+
 static int run_lines(struct console *console, const struct options *options)
 {
 	if (options->n_commands > 0)
@@ -88,7 +100,7 @@ static int run_lines(struct console *console, const struct options *options)
 		return script_run_input(console);
 	certificates_warn(console);
 	editor_run(console);
-	return EXIT_OK;
+	return log_out(console);
 }
 
 /* Nobody logs in: who may open the database and inkand's socket may do more than this. */
@@ -136,6 +148,7 @@ int main(int argc, char **argv)
 	int code;
 
 	umask(077);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a full disk is an error like any other */
 	process_no_dump();
 	if (!read_options(argc, argv, &options))
 		return usage();

@@ -65,6 +65,30 @@ bool console_audit(struct console *console, const char *what, const char *result
 	return store_audit_add(console->store, &entry, err);
 }
 
+/*
+ * Of a line that was not understood the words before the place count, which the grammar knows; from there on it may be anything,
+ * a password at the wrong prompt too, so that is left out.
+ */
+static void audit_refusal(struct console *console, const struct line *line, struct fault *fault)
+{
+	struct buf what = {0};
+	struct err err;
+	size_t known = 0;
+	char *result;
+
+	for (; known < line->count && line->words[known].column < fault->column; known++) {
+		if (known > 0)
+			buf_put_byte(&what, ' ');
+		word_put(&what, line->words[known].text);
+	}
+	buf_put_text(&what, known == 0 ? "[...]" : " [...]");
+	result = mem_format("not understood from word %zu on", known + 1);
+	if (!console_audit(console, buf_text(&what), result, &err))
+		console_say(console, "warning: the audit row could not be written (%s)", err.text);
+	free(result);
+	buf_clear(&what);
+}
+
 static void put_mark(const struct fault *fault, const char *line, FILE *to)
 {
 	for (size_t i = 0; i < fault->column; i++) {
@@ -132,19 +156,41 @@ static bool run_allowed(struct console *console, const struct command *command, 
 	return command->run(console, parsed, err);
 }
 
+static bool begin_change(struct console *console, struct err *err)
+{
+	const struct audit_entry entry = {.who = console->account, .from = console->origin, .what = console->audit_text};
+
+	return store_audit_begin(console->store, &entry, err) ||
+	       err_prefix(err, "not done, since its audit row could not be written");
+}
+
+static bool end_change(struct console *console, bool done, struct err *err)
+{
+	const struct audit_entry entry = {.who = console->account,
+					  .from = console->origin,
+					  .what = console->audit_text,
+					  .result = done ? (char *)"ok" : err->text};
+	struct err audit_err;
+
+	if (store_audit_end(console->store, &entry, &audit_err))
+		return done;
+	if (done)
+		*err = audit_err;
+	return err_prefix(err, done ? "done, but its audit row waits until it can be written"
+				    : "not done, and its audit row waits until it can be written");
+}
+
 static bool run_command(struct console *console, const struct command *command, const struct parsed *parsed, struct err *err)
 {
-	struct err audit_err;
 	bool done;
 
 	console->audit_text = join_words(parsed->words);
-	done = run_allowed(console, command, parsed, err);
-	if (command->changes && !console_audit(console, console->audit_text, done ? "ok" : err->text, &audit_err)) {
+	if (!command->changes) {
+		done = run_allowed(console, command, parsed, err);
+	} else {
+		done = begin_change(console, err);
 		if (done)
-			*err = audit_err;
-		err_prefix(err, done ? "done, but the audit row could not be written"
-				     : "not done, and the audit row could not be written");
-		done = false;
+			done = end_change(console, run_allowed(console, command, parsed, err), err);
 	}
 	free(console->audit_text);
 	console->audit_text = NULL;
@@ -216,10 +262,14 @@ static bool run_split(struct console *console, const struct line *line, struct f
 	struct filters filters = {0};
 	bool done;
 
-	if (!parse_filters(line, count, &filters, fault))
+	if (!parse_filters(line, count, &filters, fault)) {
+		audit_refusal(console, line, fault);
 		return false;
+	}
 	console->filters = &filters;
 	done = run_words(console, line, count, fault);
+	if (!done && fault->exit_code == EXIT_USAGE)
+		audit_refusal(console, line, fault);
 	console->filters = NULL;
 	filters_clear(&filters);
 	return done;
@@ -238,6 +288,7 @@ bool console_run_line(struct console *console, const char *text, struct fault *f
 	if (!line_split(&line, text, &fault->column, &fault->err)) {
 		fault->exit_code = EXIT_USAGE;
 		fault->width = 1;
+		audit_refusal(console, &(struct line){0}, fault);
 		return false;
 	}
 	done = run_split(console, &line, fault);
@@ -260,6 +311,8 @@ bool run_operational(struct console *console, const struct parsed *parsed, struc
 		console->configuring = false;
 		done = run_words(console, &line, line.count, &fault);
 		console->configuring = true;
+		if (!done && fault.exit_code == EXIT_USAGE)
+			audit_refusal(console, &line, &fault);
 		if (!done)
 			*err = fault.err;
 		line_clear(&line);

@@ -92,9 +92,25 @@ static const char *const sql[SQL_STATEMENTS] = {
 
     [SQL_AUDIT_LAST] = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1",
     [SQL_AUDIT_ADD] = "INSERT INTO audit (number, time_ms, who, source, what, result, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    [SQL_AUDIT_TAIL] = "SELECT number, time_ms, who, source, what, result, hash FROM "
-		       "(SELECT * FROM audit ORDER BY number DESC LIMIT ?) ORDER BY number",
+    [SQL_AUDIT_TAIL] =
+	"SELECT number, time_ms, who, source, what, result, hash FROM (SELECT * FROM audit WHERE "
+	"(?1 = '' OR who = ?1) AND (?2 = '' OR instr(lower(what || ' ' || result || ' ' || source), lower(?2)) > 0) "
+	"AND time_ms >= ?3 AND time_ms <= ?4 AND (?5 = 0 OR result <> 'ok') AND (?6 = 0 OR number = ?6) "
+	"ORDER BY number DESC LIMIT ?7) ORDER BY number",
     [SQL_AUDIT_ALL] = "SELECT number, time_ms, who, source, what, result, hash FROM audit ORDER BY number",
+    [SQL_AUDIT_BEGUN_ADD] = "INSERT INTO audit_begun (time_ms, who, source, what) VALUES (?, ?, ?, ?)",
+    [SQL_AUDIT_BEGUN_END] = "DELETE FROM audit_begun WHERE id = ?",
+    [SQL_AUDIT_BEGUN_LIST] = "SELECT id, time_ms, who, source, what FROM audit_begun WHERE id <> ? ORDER BY id",
+    [SQL_AUDIT_EVENTS_GET] = "SELECT file, position FROM audit_events",
+    [SQL_AUDIT_EVENTS_SET] = "INSERT INTO audit_events (one, file, position) VALUES (1, ?1, ?2) "
+			     "ON CONFLICT (one) DO UPDATE SET file = ?1, position = ?2",
+    [SQL_AUDIT_KEY_ADD] = "INSERT OR IGNORE INTO audit_key (fingerprint, public_key, since_ms) VALUES (?, ?, ?)",
+    [SQL_AUDIT_KEY_LIST] = "SELECT fingerprint, public_key, since_ms FROM audit_key ORDER BY since_ms, fingerprint",
+    [SQL_AUDIT_CHECKPOINT_ADD] =
+	"INSERT OR REPLACE INTO audit_checkpoint (number, time_ms, hash, key, signature) VALUES (?, ?, ?, ?, ?)",
+    [SQL_AUDIT_CHECKPOINT_LIST] = "SELECT number, time_ms, hash, key, signature FROM audit_checkpoint ORDER BY number",
+    [SQL_AUDIT_CHECKPOINT_DUE] = "SELECT count(*), coalesce(sum(what NOT IN ('login', 'logout') AND who <> ''), 0) FROM audit "
+				 "WHERE number > (SELECT coalesce(max(number), 0) FROM audit_checkpoint)",
 };
 
 bool store_sqlite_error(struct store *store, const char *what, struct err *err)

@@ -74,6 +74,22 @@ static const char *const migrations[SCHEMA_VERSION] = {
     /* `commit confirmed`: until when it waits for its confirmation (0: it does not), and what runs again without one */
     "ALTER TABLE revision ADD COLUMN confirm_ms INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE revision ADD COLUMN confirm_back INTEGER NOT NULL DEFAULT 0;",
+
+    /* commands under way; how far inkand's events are in the chain; the token's audit keys and what they signed */
+    "CREATE TABLE audit_begun ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, who TEXT NOT NULL, source TEXT NOT NULL,"
+    "  what TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE audit_events ("
+    "  one INTEGER PRIMARY KEY CHECK (one = 1), file INTEGER NOT NULL, position INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE audit_key ("
+    "  fingerprint BLOB PRIMARY KEY, public_key BLOB NOT NULL, since_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE audit_checkpoint ("
+    "  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, hash BLOB NOT NULL, key BLOB NOT NULL,"
+    "  signature BLOB NOT NULL"
+    ") STRICT;",
 };
 
 bool schema_version(sqlite3 *db, int *version, struct err *err)

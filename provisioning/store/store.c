@@ -22,6 +22,7 @@ static struct store *open_file(const char *path, struct err *err)
 {
 	struct store *store = mem_new(sizeof *store);
 
+	store->audit_lock = -1;
 	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
 		store_sqlite_error(store, "open", err);
 		store_close(store);
@@ -75,6 +76,8 @@ struct store *store_open(const char *directory, enum store_mode mode, struct err
 	char *path = mem_format("%s/%s", directory, STORE_FILE);
 	struct store *store = make_file(path, mode, err) ? open_migrated(path, mode, err) : NULL;
 
+	if (store != NULL)
+		store->directory = mem_string(directory);
 	free(path);
 	return store;
 }
@@ -86,5 +89,8 @@ void store_close(struct store *store)
 	for (size_t i = 0; i < SQL_STATEMENTS; i++)
 		sqlite3_finalize(store->statements[i]);
 	sqlite3_close(store->db);
+	if (store->audit_lock >= 0)
+		close(store->audit_lock);
+	free(store->directory);
 	free(store);
 }

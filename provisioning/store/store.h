@@ -296,13 +296,41 @@ struct audit_entries {
 void audit_entries_clear(struct audit_entries *entries);
 
 /*
- * Appends a row whose hash is SHA-256 over the hash of the row before (32 zero octets for the first) and the msg.h
- * encoding of: u64 number, i64 time, and the four texts in the order above. number and time are set here.
+ * Appends a row to the chain (audit_chain.h), behind what inkand has reported meanwhile (audit_journal.h) and commands that were
+ * broken off. number is set here, and time_ms when it is 0.
  */
 bool store_audit_add(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;
 
-/* The last `most` rows, oldest first. */
+/* The same without a row of its own. */
+bool store_audit_read_up(struct store *store, struct err *err) MUST_USE;
+
+/*
+ * A command that changes something is written down before it begins: one that cannot be written down is not begun, and one
+ * whose console dies is found by the next (and gets a row that says so). store_audit_end puts its row into the chain; when that
+ * fails, what was written down stays, for the next that can. One command at a time and handle.
+ */
+bool store_audit_begin(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;
+bool store_audit_end(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;
+
+/* Which rows; a zeroed one: all. */
+struct audit_choice {
+	const char *who; /* exactly; NULL: anybody */
+	const char *text; /* in what, result or from, whatever its case; NULL: any */
+	int64_t since_ms, until_ms; /* 0: no bound */
+	bool failed; /* only what was refused */
+	uint64_t number; /* this one only; 0: any */
+};
+
+/* The last `most` of them, oldest first. */
+bool store_audit_find(struct store *store, const struct audit_choice *choice, size_t most, struct audit_entries *entries,
+		      struct err *err) MUST_USE;
+
+/* The same of all. */
 bool store_audit_list(struct store *store, size_t most, struct audit_entries *entries, struct err *err) MUST_USE;
+
+/* Every row in order with its stored hash (32 octets), as of one moment; `row` returns false with *err to stop. */
+typedef bool audit_row(const struct audit_entry *entry, const uint8_t *hash, void *arg, struct err *err);
+bool store_audit_walk(struct store *store, audit_row *row, void *arg, struct err *err) MUST_USE;
 
 /* Follows the chain from the first row. ERR_INTEGRITY names the first row that was changed, removed or put in. */
 bool store_audit_verify(struct store *store, struct err *err) MUST_USE;

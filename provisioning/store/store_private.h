@@ -67,19 +67,32 @@ enum statement {
 	SQL_AUDIT_ADD,
 	SQL_AUDIT_TAIL,
 	SQL_AUDIT_ALL,
+	SQL_AUDIT_BEGUN_ADD,
+	SQL_AUDIT_BEGUN_END,
+	SQL_AUDIT_BEGUN_LIST,
+	SQL_AUDIT_EVENTS_GET,
+	SQL_AUDIT_EVENTS_SET,
+	SQL_AUDIT_KEY_ADD,
+	SQL_AUDIT_KEY_LIST,
+	SQL_AUDIT_CHECKPOINT_ADD,
+	SQL_AUDIT_CHECKPOINT_LIST,
+	SQL_AUDIT_CHECKPOINT_DUE,
 	SQL_STATEMENTS
 };
 
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_STATEMENTS]; /* prepared when first used */
+	char *directory;
+	int audit_lock; /* STATE/audit.lock (audit_begun.c); -1: not open */
+	int64_t audit_begun; /* the row of this handle's command that is under way; 0: none */
 };
 
 /* "WHAT: …" from SQLite's last error. False. */
 bool store_sqlite_error(struct store *store, const char *what, struct err *err);
 
 /* Migrations (schema.c): brings user_version to SCHEMA_VERSION. */
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 bool schema_version(sqlite3 *db, int *version, struct err *err) MUST_USE;
 bool schema_migrate(struct store *store, struct err *err) MUST_USE;
 

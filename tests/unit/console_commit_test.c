@@ -69,7 +69,7 @@ static void what_is_confirmed_stays(void)
 		commit_two(&fixture, "commit confirmed 5");
 		CHECK_TEXT(fixture.messages, "Committed as revision 2\nIt waits for its confirmation: revision 2 will be rolled "
 					     "back to revision 1 in 5 minutes unless confirmed (commit)\n");
-		last_audit(&fixture, "commit confirmed 5", "ok");
+		last_audit(&fixture, "commit confirmed 5 [revision 2, after 1]\n- set hsm threads 1\n+ set hsm threads 2", "ok");
 		CHECK(waits(&fixture));
 		done(&fixture, "show system commit");
 		CHECK_CONTAINS(fixture.out, "CONFIRM UNTIL");

@@ -54,7 +54,10 @@ static void a_commit_reaches_inkand_and_runs(void)
 	CHECK_INT(seen.applies[0].settings, 2);
 	CHECK(!seen.applies[0].check_only);
 	CHECK_INT(running(&fixture), 1);
-	last_audit(&fixture, "commit comment \"first  one\"", "ok");
+	last_audit(
+	    &fixture,
+	    "commit comment \"first  one\" [revision 1, after 0]\n+ set system host-name mx.example.jp\n+ set hsm threads 4",
+	    "ok");
 	done(&fixture, "show configuration");
 	CHECK_TEXT(fixture.out, "set system host-name mx.example.jp\nset hsm threads 4\n");
 	done(&fixture, "show system commit");
@@ -528,6 +531,30 @@ static void a_failing_key_fails_the_test(void)
 
 /* ---- accounts, roles, audit ---- */
 
+static void a_refused_line_is_audited_without_what_was_not_understood(void)
+{
+	static const struct {
+		const char *line, *what, *result;
+	} lines[] = {
+	    {"hunter2", "[...]", "not understood from word 1 on"},
+	    {"hsm login 12345678", "hsm login [...]", "not understood from word 3 on"},
+	    {"set server default user bob password hunter2", "set server default user bob password [...]", "word 7 on"},
+	    {"account add bob hunter2", "account add bob [...]", "word 4 on"},
+	    {"show accounts \"hunter2", "[...]", "not understood"},
+	    {"run hunter2", "[...]", "not understood from word 1 on"},
+	    {"show | match a b hunter2", "show \"|\" match a [...]", "not understood"},
+	};
+	struct fixture fixture;
+
+	fixture_open(&fixture, false);
+	fixture.console.configuring = true;
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		refused(&fixture, lines[i].line, "");
+		last_audit(&fixture, lines[i].what, lines[i].result);
+	}
+	fixture_close(&fixture);
+}
+
 static void roles_limit_commands(void)
 {
 	static const struct {
@@ -670,6 +697,7 @@ int main(void)
 	TEST(a_certificate_in_operation_is_not_deleted);
 	TEST(pins_reach_inkand_and_nothing_else);
 	TEST(a_failing_key_fails_the_test);
+	TEST(a_refused_line_is_audited_without_what_was_not_understood);
 	TEST(roles_limit_commands);
 	TEST(accounts_are_managed);
 	TEST(the_first_login_makes_the_administrator);

@@ -1,0 +1,66 @@
+/*
+ * The arithmetic of the audit chain, for the store that writes it and for `inkan audit verify`, which has no store. Pure.
+ *
+ * The hash of a row is SHA-256 over the hash of the row before (32 zero octets for the first) and the msg.h encoding of: u64
+ * number, i64 time, and the texts who, from, what, result.
+ *
+ * A checkpoint is a signature, by the token's audit key, of the text
+ *
+ *     Inkan audit checkpoint 1 LF
+ *     rows NUMBER LF
+ *     hash HEX LF
+ *     time MILLISECONDS LF
+ *
+ * which says that at that time the chain had NUMBER rows, the last with that hash. ECDSA (as ECDSA-Sig-Value) or
+ * RSASSA-PKCS1-v1_5, with SHA-256.
+ */
+#ifndef INKAN_STORE_AUDIT_CHAIN_H
+#define INKAN_STORE_AUDIT_CHAIN_H
+
+#include "provisioning/store/store.h"
+
+#define AUDIT_HASH_BYTES 32
+
+struct audit_link {
+	uint8_t hash[AUDIT_HASH_BYTES];
+};
+
+struct audit_link audit_link_next(const struct audit_link *previous, const struct audit_entry *entry);
+
+struct audit_checkpoint {
+	uint64_t number; /* rows that it covers */
+	int64_t time_ms;
+	struct audit_link link; /* of the last of them */
+	struct audit_link key; /* SHA-256 of the key's SubjectPublicKeyInfo */
+	struct bytes signature; /* owned */
+};
+
+struct audit_checkpoints {
+	struct audit_checkpoint *items;
+	size_t count;
+};
+
+struct audit_key {
+	struct audit_link fingerprint;
+	struct bytes public_key; /* SubjectPublicKeyInfo, DER; owned */
+	int64_t since_ms;
+};
+
+struct audit_keys {
+	struct audit_key *items;
+	size_t count;
+};
+
+void audit_checkpoint_clear(struct audit_checkpoint *checkpoint);
+void audit_checkpoints_clear(struct audit_checkpoints *checkpoints);
+void audit_keys_clear(struct audit_keys *keys);
+
+/* The text that is signed, appended. */
+void audit_checkpoint_text(struct buf *out, uint64_t rows, const struct audit_link *link, int64_t time_ms);
+
+struct audit_link audit_fingerprint(struct bytes public_key);
+
+/* Is the signature that of the key? A malformed key or signature is none. */
+bool audit_checkpoint_verifies(const struct audit_checkpoint *checkpoint, struct bytes public_key);
+
+#endif
