@@ -190,6 +190,7 @@ SCENARIOS := $(wildcard tests/scenario/*_test.py)
 
 check: ## run every test (as root it installs the packages that are missing)
 	@image/install-packages build run test tokens lint
+	@image/unpack-packages mta $(BUILD)/mta
 	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests matrix-tests
 	@$(MAKE) --no-print-directory check-installed
 
