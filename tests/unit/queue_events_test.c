@@ -1,6 +1,8 @@
 /* Events: what is stored with messages and results, the lists that are made of them, places of receivers. */
 #include "appliance/relay/queue/events.h"
 
+#include <sqlite3.h>
+
 #include "tests/unit/queue_fixture.h"
 
 struct seen {
@@ -215,6 +217,89 @@ static void a_backlog_beyond_its_bound_loses_the_oldest(void)
 	fixture_end(&f);
 }
 
+/* What schema 3 kept: one row an event by its number, and two indices. */
+static const char to_schema_3[] =
+    "DROP INDEX event_trouble;"
+    "ALTER TABLE event RENAME TO event_4;"
+    "CREATE TABLE event (id INTEGER PRIMARY KEY, server TEXT NOT NULL, status INTEGER NOT NULL,"
+    " message INTEGER NOT NULL, recipient INTEGER NOT NULL, reason TEXT, source_ip TEXT) STRICT;"
+    "INSERT INTO event SELECT id, server, status, message, recipient, reason, source_ip FROM event_4;"
+    "DROP TABLE event_4;"
+    "CREATE INDEX event_server ON event (server);"
+    "CREATE INDEX event_status ON event (server, status);"
+    "CREATE INDEX log_message_server ON log_message (server);"
+    "PRAGMA user_version = 3;"
+    "PRAGMA wal_checkpoint(TRUNCATE)";
+
+static void make_schema_3(const struct fixture *f)
+{
+	char *path = mem_format("%s/queue.db", f->directory);
+	sqlite3 *db;
+
+	CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, to_schema_3, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	free(path);
+}
+
+static void events_of_the_previous_schema_stay(void)
+{
+	struct fixture f = {.directory = test_directory()};
+	struct event_filter filter = {.server = "default", .status = QUEUE_LOG_ANY, .limit = 10};
+	struct seen before, after;
+
+	CHECK_OK(fixture_open(&f), &f.err);
+	place(&f, 0);
+	store(&f, "another");
+	store(&f, "default");
+	deliver(&f);
+	before = list(&f, &filter);
+	fixture_close(&f);
+	make_schema_3(&f);
+	CHECK_OK(fixture_open(&f), &f.err);
+	after = list(&f, &filter);
+	CHECK_INT(after.count, 2);
+	CHECK_TEXT(after.text, before.text);
+	CHECK_INT(after.last, before.last);
+	CHECK_INT(next(&f, 100, 10).count, 2);
+	filter.server = "another";
+	filter.status = QUEUE_LOG_DEFERRED;
+	CHECK_INT(list(&f, &filter).count, 1);
+	store(&f, "another"); /* numbered behind the events of every server */
+	filter.status = QUEUE_LOG_ANY;
+	CHECK(list(&f, &filter).last > after.last);
+	fixture_end(&f);
+}
+
+static void note_pruned(uint64_t messages, const struct err *err, void *arg)
+{
+	struct fixture_flag *flag = arg;
+
+	CHECK(err == NULL);
+	*flag = (struct fixture_flag){.done = true};
+	CHECK_INT(messages, 3);
+}
+
+/* More rows of others lie in between than a slice looks at. */
+static void pruning_a_server_leaves_the_others(void)
+{
+	struct fixture f = fixture_begin();
+	struct event_filter filter = {.server = "default", .status = QUEUE_LOG_ANY, .limit = 1000};
+	struct fixture_flag pruned = {0};
+
+	store(&f, "another");
+	for (int i = 0; i < 1100; i++)
+		store(&f, i == 550 ? "another" : "default");
+	store(&f, "another");
+	queue_log_prune(f.queue, "another", clock_wall_ms() + 1000, note_pruned, &pruned);
+	CHECK(fixture_wait(&f, &pruned.done));
+	filter.skip = 2 * 1099 - 1;
+	CHECK_INT(list(&f, &filter).count, 1);
+	filter = (struct event_filter){.server = "another", .status = QUEUE_LOG_ANY, .limit = 10};
+	CHECK_INT(list(&f, &filter).count, 0);
+	fixture_end(&f);
+}
+
 int main(void)
 {
 	fixture_use_memory();
@@ -222,5 +307,7 @@ int main(void)
 	TEST(counts_days_and_outlives_the_log);
 	TEST(receivers_keep_their_place);
 	TEST(a_backlog_beyond_its_bound_loses_the_oldest);
+	TEST(events_of_the_previous_schema_stay);
+	TEST(pruning_a_server_leaves_the_others);
 	return test_finish();
 }

@@ -29,12 +29,13 @@ static bool has_text(const struct event_filter *filter)
 
 static enum statement statement_for(const struct listing *listing)
 {
-	bool any = listing->filter.status == QUEUE_LOG_ANY;
+	enum queue_log_status status = listing->filter.status;
+	bool trouble = status == QUEUE_LOG_FAILED || status == QUEUE_LOG_DEFERRED;
 
 	if (has_text(&listing->filter) ||
 	    listing->name != NULL) /* a page whose rows were all pruned would end a receiver's way */
-		return any ? S_EVENT_FIND : S_EVENT_FIND_STATUS;
-	return any ? S_EVENT_PAGE : S_EVENT_PAGE_STATUS;
+		return trouble ? S_EVENT_FIND_TROUBLE : S_EVENT_FIND;
+	return trouble ? S_EVENT_PAGE_TROUBLE : S_EVENT_PAGE;
 }
 
 static void bind_filter(const struct listing *listing, sqlite3_stmt *select, enum statement which)
@@ -49,7 +50,7 @@ static void bind_filter(const struct listing *listing, sqlite3_stmt *select, enu
 		bind_number(select, 4, filter->status);
 	bind_id(select, 5, filter->limit);
 	bind_id(select, 6, filter->skip);
-	if (which == S_EVENT_FIND || which == S_EVENT_FIND_STATUS) {
+	if (which == S_EVENT_FIND || which == S_EVENT_FIND_TROUBLE) {
 		bind_text(select, 7, listing->from);
 		bind_text(select, 8, listing->to);
 		bind_text(select, 9, listing->api_data);

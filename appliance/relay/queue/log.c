@@ -1,5 +1,6 @@
 /* The delivery log: rows that come with a message, change with its results, and stay until they are pruned. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "appliance/base/clock.h"
 #include "appliance/relay/queue/queue_private.h"
@@ -7,6 +8,7 @@
 
 #define LIST_ROWS_MAX 1000
 #define PRUNE_MESSAGES 64 /* of one slice */
+#define PRUNE_LOOKS 1024 /* rows that a slice looks at: most may be of other servers */
 #define PRUNE_EVENTS 256
 
 /* ---- writing: storekeeper's thread ---- */
@@ -75,25 +77,40 @@ struct prune {
 	char *server; /* NULL: any */
 	uint64_t before; /* id */
 	uint64_t pruned, next_pruned; /* as of the last COMMIT; when the running transaction commits */
+	uint64_t after, next_after; /* rows up to here were looked at */
 	bool next_last;
 	queue_pruned_cb *cb;
 	void *arg;
 };
 
-static bool read_old(struct transaction *transaction, const struct prune *prune, uint64_t ids[static PRUNE_MESSAGES],
-		     size_t *count, struct err *err)
+static bool is_meant(const struct prune *prune, sqlite3_stmt *select)
 {
-	sqlite3_stmt *select = database_statement(transaction->database, prune->server != NULL ? S_LOG_OLD_SERVER : S_LOG_OLD);
+	const char *server = (const char *)sqlite3_column_text(select, 1);
+
+	return prune->server == NULL || (server != NULL && strcmp(server, prune->server) == 0);
+}
+
+/* *last: nothing old is left behind what was looked at. */
+static bool read_old(struct transaction *transaction, struct prune *prune, uint64_t ids[static PRUNE_MESSAGES], size_t *count,
+		     bool *last, struct err *err)
+{
+	sqlite3_stmt *select = database_statement(transaction->database, S_LOG_OLD);
+	size_t looks = 0;
 	bool row = true, ok = true;
 
 	*count = 0;
-	bind_id(select, 1, prune->before);
-	bind_number(select, 2, PRUNE_MESSAGES);
-	if (prune->server != NULL)
-		bind_text(select, 3, prune->server);
-	while (*count < PRUNE_MESSAGES && (ok = database_step(transaction->database, select, &row, err)) && row)
-		ids[(*count)++] = column_id(select, 0);
+	prune->next_after = prune->after;
+	bind_id(select, 1, prune->after);
+	bind_id(select, 2, prune->before);
+	bind_number(select, 3, PRUNE_LOOKS);
+	while (*count < PRUNE_MESSAGES && (ok = database_step(transaction->database, select, &row, err)) && row) {
+		looks++;
+		prune->next_after = column_id(select, 0);
+		if (is_meant(prune, select))
+			ids[(*count)++] = prune->next_after;
+	}
 	database_reset(select);
+	*last = !row && looks < PRUNE_LOOKS;
 	return ok;
 }
 
@@ -119,8 +136,9 @@ static bool apply_prune(struct transaction *transaction, struct request *request
 	uint64_t ids[PRUNE_MESSAGES];
 	int64_t events;
 	size_t count;
+	bool last;
 
-	if (!prune_events(transaction, prune, &events, err) || !read_old(transaction, prune, ids, &count, err))
+	if (!prune_events(transaction, prune, &events, err) || !read_old(transaction, prune, ids, &count, &last, err))
 		return false;
 	for (size_t i = 0; i < 2 * count; i++) {
 		sqlite3_stmt *remove = database_statement(transaction->database, deletions[i % 2]);
@@ -130,7 +148,7 @@ static bool apply_prune(struct transaction *transaction, struct request *request
 			return false;
 	}
 	prune->next_pruned = prune->pruned + count;
-	prune->next_last = count < PRUNE_MESSAGES && events < PRUNE_EVENTS;
+	prune->next_last = last && events < PRUNE_EVENTS;
 	return true;
 }
 
@@ -139,6 +157,7 @@ static bool advance_prune(struct request *request)
 	struct prune *prune = (struct prune *)request;
 
 	prune->pruned = prune->next_pruned;
+	prune->after = prune->next_after;
 	return prune->next_last;
 }
 

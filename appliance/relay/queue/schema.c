@@ -99,6 +99,29 @@ static const char *const migrations[] = {
     " PRIMARY KEY (server, day, status)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE webhook (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+
+    /*
+     * One tree for events where there were three: each server's lie together in order, and only the kinds that are rare have an
+     * index. The log is pruned in order of time, so that it needs none by server.
+     */
+    "DROP INDEX log_message_server;"
+    "DROP INDEX event_server;"
+    "DROP INDEX event_status;"
+    "ALTER TABLE event RENAME TO event_by_id;"
+    "CREATE TABLE event ("
+    " server TEXT NOT NULL,"
+    " id INTEGER NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " message INTEGER NOT NULL,"
+    " recipient INTEGER NOT NULL,"
+    " reason TEXT,"
+    " source_ip TEXT,"
+    " PRIMARY KEY (server, id)"
+    ") STRICT, WITHOUT ROWID;"
+    "INSERT INTO event (server, id, status, message, recipient, reason, source_ip)"
+    " SELECT server, id, status, message, recipient, reason, source_ip FROM event_by_id ORDER BY server, id;"
+    "DROP TABLE event_by_id;"
+    "CREATE INDEX event_trouble ON event (server, status, id) WHERE status >= 2;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))

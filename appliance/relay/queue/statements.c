@@ -20,7 +20,7 @@
 
 /*
  * ?1 server, ?2 first id, ?3 id behind the last, ?4 status, ?5 how many, ?6 after how many; the others NULL for any. A page is
- * found in the index alone before its rows are read; where a text must match, each row is looked at. CROSS JOIN: in this order.
+ * found by its keys before its rows are read; where a text must match, each row is looked at. CROSS JOIN: in this order.
  */
 #define EVENT_COLUMNS                                                                                                            \
 	"SELECT e.id, e.status, m.sender, m.header_from, r.address, m.message_id, e.reason, m.sender_ip, e.source_ip,"           \
@@ -29,14 +29,22 @@
 	" CROSS JOIN log_recipient AS r ON r.message = e.message AND r.recipient = e.recipient"                                  \
 	" CROSS JOIN log_message AS m ON m.id = e.message "
 #define EVENT_PAGE(index, status)                                                                                                \
-	EVENT_COLUMNS " FROM (SELECT id AS page_id FROM event INDEXED BY " index " WHERE server = ?1 " status                    \
+	EVENT_COLUMNS " FROM (SELECT id AS page_id FROM event " index " WHERE server = ?1 AND " status                           \
 		      " AND id >= ?2 AND id < ?3 ORDER BY id LIMIT ?5 OFFSET ?6)"                                                \
-		      " CROSS JOIN event AS e ON e.id = page_id" EVENT_JOIN "ORDER BY e.id"
+		      " CROSS JOIN event AS e ON e.server = ?1 AND e.id = page_id" EVENT_JOIN "ORDER BY e.id"
 #define EVENT_FIND(index, status)                                                                                                \
-	EVENT_COLUMNS " FROM event AS e INDEXED BY " index EVENT_JOIN "WHERE e.server = ?1 " status                              \
+	EVENT_COLUMNS " FROM event AS e " index EVENT_JOIN "WHERE e.server = ?1 AND " status                                     \
 		      " AND e.id >= ?2 AND e.id < ?3 AND (?7 IS NULL OR instr(lower(m.header_from), lower(?7)) > 0)"             \
 		      " AND (?8 IS NULL OR instr(lower(r.address), lower(?8)) > 0)"                                              \
 		      " AND (?9 IS NULL OR m.api_data = ?9) ORDER BY e.id LIMIT ?5 OFFSET ?6"
+/* Failed and deferred ones have an index of their own; the literal lets it be used (schema.c). */
+#define TROUBLE_INDEX "INDEXED BY event_trouble"
+
+/* The names of the servers that have events, by one seek each; the last is NULL. */
+#define EVENT_SERVERS                                                                                                            \
+	"WITH RECURSIVE known (name) AS (SELECT min(server) FROM event UNION ALL"                                                \
+	" SELECT (SELECT min(server) FROM event WHERE server > name) FROM known WHERE name IS NOT NULL) "
+#define EVENT_HIGHEST "(" EVENT_SERVERS "SELECT coalesce(max((SELECT max(id) FROM event WHERE server = name)), 0) FROM known)"
 
 /* The state is written as a number where the partial indices of schema.c need to see it. */
 const char *const statement_sql[STATEMENTS] = {
@@ -104,29 +112,28 @@ const char *const statement_sql[STATEMENTS] = {
     [S_LOG_LIST_ID] = LOG_LIST("r.message = ?4 AND"),
     [S_LOG_LIST_TO] = LOG_LIST("r.address = ?9 AND"),
     [S_LOG_LIST_FROM] = LOG_LIST("m.header_from = ?10 AND"),
-    [S_LOG_OLD] = "SELECT id FROM log_message WHERE id < ?1 ORDER BY id LIMIT ?2",
-    [S_LOG_OLD_SERVER] = "SELECT id FROM log_message WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2",
+    [S_LOG_OLD] = "SELECT id, server FROM log_message WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
     [S_LOG_DELETE_MESSAGE] = "DELETE FROM log_message WHERE id = ?1",
     [S_LOG_DELETE_RECIPIENTS] = "DELETE FROM log_recipient WHERE message = ?1",
 
-    [S_EVENT_HIGHEST] = "SELECT max(coalesce((SELECT max(id) FROM event), 0), coalesce((SELECT max(cursor) FROM webhook), 0))",
-    [S_EVENT_INSERT] = "INSERT INTO event (id, server, status, message, recipient, reason, source_ip)"
-		       " SELECT ?1, server, ?2, ?3, ?4, ?5, ?6 FROM log_message WHERE id = ?3",
+    [S_EVENT_HIGHEST] = "SELECT max(" EVENT_HIGHEST ", coalesce((SELECT max(cursor) FROM webhook), 0))",
+    [S_EVENT_INSERT] = "INSERT INTO event (server, id, status, message, recipient, reason, source_ip)"
+		       " SELECT server, ?1, ?2, ?3, ?4, ?5, ?6 FROM log_message WHERE id = ?3",
     [S_EVENT_COUNT] =
 	"INSERT INTO event_day (server, day, status, count) SELECT server, ?1, ?2, ?3 FROM log_message WHERE id = ?4"
 	" ON CONFLICT (server, day, status) DO UPDATE SET count = count + excluded.count",
-    [S_EVENT_PAGE] = EVENT_PAGE("event_server", ""),
-    [S_EVENT_PAGE_STATUS] = EVENT_PAGE("event_status", "AND status = ?4"),
-    [S_EVENT_FIND] = EVENT_FIND("event_server", ""),
-    [S_EVENT_FIND_STATUS] = EVENT_FIND("event_status", "AND e.status = ?4"),
+    [S_EVENT_PAGE] = EVENT_PAGE("", "(?4 IS NULL OR status = ?4)"),
+    [S_EVENT_PAGE_TROUBLE] = EVENT_PAGE(TROUBLE_INDEX, "status = ?4 AND status >= 2"),
+    [S_EVENT_FIND] = EVENT_FIND("", "(?4 IS NULL OR e.status = ?4)"),
+    [S_EVENT_FIND_TROUBLE] = EVENT_FIND(TROUBLE_INDEX, "e.status = ?4 AND e.status >= 2"),
     [S_EVENT_DAYS] = "SELECT day, status, count FROM event_day WHERE server = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day",
-    [S_EVENT_BACKLOG] = "SELECT id FROM event INDEXED BY event_server WHERE server = ?1 AND id > ?2"
-			" ORDER BY id DESC LIMIT 1 OFFSET ?3",
-    [S_EVENT_PRUNE] = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id < ?1 ORDER BY id LIMIT ?2)",
-    [S_EVENT_PRUNE_SERVER] =
-	"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2)",
-    [S_EVENT_GAP] = "SELECT count(*) FROM event INDEXED BY event_server WHERE server = ?1 AND id > ?2 AND id <= ?3",
-    [S_WEBHOOK_BEGIN] = "INSERT INTO webhook (name, cursor) SELECT ?1, coalesce(max(id), 0) FROM event WHERE true"
+    [S_EVENT_BACKLOG] = "SELECT id FROM event WHERE server = ?1 AND id > ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3",
+    [S_EVENT_PRUNE] = "DELETE FROM event WHERE (server, id) IN (" EVENT_SERVERS
+		      "SELECT name, id FROM known CROSS JOIN event ON server = name AND id < ?1 LIMIT ?2)",
+    [S_EVENT_PRUNE_SERVER] = "DELETE FROM event WHERE server = ?3 AND id IN"
+			     " (SELECT id FROM event WHERE server = ?3 AND id < ?1 ORDER BY id LIMIT ?2)",
+    [S_EVENT_GAP] = "SELECT count(*) FROM event WHERE server = ?1 AND id > ?2 AND id <= ?3",
+    [S_WEBHOOK_BEGIN] = "INSERT INTO webhook (name, cursor) SELECT ?1, " EVENT_HIGHEST " WHERE true"
 			" ON CONFLICT (name) DO NOTHING",
     [S_WEBHOOK_CURSOR] = "SELECT cursor FROM webhook WHERE name = ?1",
     [S_WEBHOOK_SET] = "INSERT INTO webhook (name, cursor) VALUES (?1, ?2)"
