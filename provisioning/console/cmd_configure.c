@@ -25,12 +25,18 @@ bool configure(struct console *console, const struct parsed *parsed, struct err 
 {
 	struct candidate candidate;
 	bool exists, differs = false, fine;
+	uint64_t candidate_base, running = 0;
 
 	(void)parsed;
 	if (!store_candidate(console->store, console->account, &candidate, &exists, err))
 		return false;
-	fine = !exists || differs_from_running(console, &candidate, &differs, err);
+	candidate_base = candidate.base;
+	fine =
+	    !exists || (differs_from_running(console, &candidate, &differs, err) && store_running(console->store, &running, err));
 	candidate_clear(&candidate);
+	if (fine && differs && candidate_base != running)
+		console_say(console, "Revision %llu was committed since the candidate's edits began: commit keeps both",
+			    (unsigned long long)running);
 	if (fine && differs)
 		console_say(console, "The candidate holds earlier edits (show | compare lists them, rollback 0 drops them)");
 	console->configuring = fine;
@@ -233,7 +239,7 @@ static const char *shown_value(const struct setting *setting)
 {
 	const struct setting_row *row = setting_row_of(setting->path);
 
-	return setting_is_secret(row) ? "<hidden>" : setting->value;
+	return setting_is_secret(row) ? TREE_HIDDEN : setting->value;
 }
 
 static void add_line(struct report *report, const char *before, const struct setting *setting)

@@ -116,6 +116,11 @@ const struct command commands[] = {
      "Commit; roll back (in 10) unless commit comes again"},
     {"commit confirmed <minutes:number> comment <text...>", EDITING, ROLES_OPERATING, true, commit_confirmed,
      "The same with a comment"},
+    {"load merge <file-or-terminal>", EDITING, ROLES_OPERATING, true, load_merge,
+     "Add a file's or pasted set lines to the candidate"},
+    {"load override <file-or-terminal>", EDITING, ROLES_OPERATING, true, load_override,
+     "Replace the candidate by a file or pasted lines"},
+    {"save <file>", EDITING, ROLES_OPERATING, true, save_configuration, "Write the candidate to a file, as set lines"},
     {"rollback <revision:number>", EDITING, ROLES_OPERATING, true, rollback, "Take back: 0 edits, 1 the last commit, and so on"},
     {"run <command...>", MODE_CONFIGURATION, ROLES_ALL, false, run_operational, "Run a command of operational mode"},
 
@@ -128,12 +133,14 @@ const size_t n_commands = sizeof commands / sizeof *commands;
 
 struct sentences settings_sentences(bool partial)
 {
-	static struct sentence items[128];
-	static size_t count;
+	static struct sentence *items; /* of the program's life */
 
-	for (; count < n_setting_rows && count < sizeof items / sizeof *items; count++)
-		items[count] = (struct sentence){setting_rows[count].path, &setting_rows[count], setting_rows[count].help};
-	return (struct sentences){items, count, partial};
+	if (items == NULL) {
+		items = mem_new_array(n_setting_rows, sizeof *items);
+		for (size_t i = 0; i < n_setting_rows; i++)
+			items[i] = (struct sentence){setting_rows[i].path, &setting_rows[i], setting_rows[i].help};
+	}
+	return (struct sentences){items, n_setting_rows, partial};
 }
 
 static bool can_be_typed(const struct console *console, const struct command *command)

@@ -33,6 +33,9 @@ command_run configure, leave, set_setting, delete_setting, show_candidate, show_
 command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, hsm_benchmark, show_hsm,
     show_programs;
 
+/* cmd_load.c */
+command_run load_merge, load_override, save_configuration;
+
 /* cmd_queue.c */
 command_run show_queue, show_sessions, show_deliveries, queue_hold, queue_release, queue_retry, queue_delete, queue_delete_force;
 

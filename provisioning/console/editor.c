@@ -8,7 +8,9 @@
 
 #include "appliance/base/clock.h"
 #include "provisioning/console/committing.h"
+#include "provisioning/console/history.h"
 #include "provisioning/console/terminal.h"
+#include "provisioning/store/settings.h"
 
 #define HISTORY_LINES 500
 
@@ -17,6 +19,8 @@ struct editor {
 	EditLine *edit;
 	History *history;
 	char *prompt;
+	uint64_t revision; /* that ran when it was looked at last */
+	bool asked; /* it was looked at */
 };
 
 static struct editor *editor_of(EditLine *edit)
@@ -130,23 +134,41 @@ static void run_typed(struct editor *editor, char *line)
 	line[strcspn(line, "\r\n")] = '\0';
 	if (line[strspn(line, " \t")] == '\0')
 		return;
-	history(editor->history, &event, H_ENTER, line);
-	if (!console_run_line(editor->console, line, &fault))
+	if (!console_run_line(editor->console, line, &fault)) {
 		fault_print(&fault, line, "", editor->console->messages);
+		if (fault.exit_code == EXIT_USAGE)
+			line[history_safe_length(line, fault.column)] = '\0';
+	}
+	if (line[strspn(line, " \t")] != '\0')
+		history(editor->history, &event, H_ENTER, line);
 }
 
-/* Above the prompt, as long as a commit waits for its confirmation. */
-static void say_waits(struct console *console)
+static void say_changed(struct editor *editor, const struct revision *running)
+{
+	const struct console *console = editor->console;
+
+	if (editor->revision != running->number && console->configuring && editor->asked &&
+	    strcmp(running->by, console->account) != 0)
+		console_say(editor->console, "[revision %llu was committed by %s: it runs now; commit keeps it]",
+			    (unsigned long long)running->number, running->by);
+	editor->revision = running->number;
+	editor->asked = true;
+}
+
+/* Above the prompt: that a commit waits for its confirmation, that somebody else has committed; and how long idle may be. */
+static void look_at_running(struct editor *editor)
 {
 	struct revision running;
 	struct err err;
 	char *waits;
 
-	if (!store_revision(console->store, 0, &running, &err))
+	if (!store_revision(editor->console->store, 0, &running, &err))
 		return;
 	waits = revision_waits_text(&running, clock_wall_ms());
 	if (waits != NULL)
-		console_say(console, "[%s]", waits);
+		console_say(editor->console, "[%s]", waits);
+	say_changed(editor, &running);
+	terminal_set_idle(setting_parse_duration_ms(setting_effective(&running.settings, "system idle-timeout")));
 	free(waits);
 	revision_clear(&running);
 }
@@ -158,9 +180,11 @@ static bool next_line(struct editor *editor)
 	char *line;
 
 	set_prompt(editor);
-	say_waits(editor->console);
+	look_at_running(editor);
 	terminal_begin_line();
+	terminal_idle_begin();
 	typed = el_gets(editor->edit, &len);
+	terminal_idle_end();
 	if (typed == NULL || len <= 0) {
 		if (!terminal_interrupted() || terminal_is_over())
 			return false;
@@ -174,6 +198,15 @@ static bool next_line(struct editor *editor)
 	return true;
 }
 
+static void say_idle(struct console *console)
+{
+	struct err err;
+
+	console_say(console, "\nLogged out: no key was pressed for a while (system idle-timeout). The candidate is kept.");
+	if (!console_audit(console, "logout: idle", "ok", &err))
+		console_say(console, "error: %s", err.text);
+}
+
 void editor_run(struct console *console)
 {
 	struct terminal_signals before;
@@ -184,6 +217,8 @@ void editor_run(struct console *console)
 	editor_init(&editor, console);
 	while (!console->ended && !terminal_is_over() && next_line(&editor))
 		;
+	if (terminal_was_idle())
+		say_idle(console);
 	terminal_unwatch(&before);
 	pager_clear(&console->pager);
 	el_end(editor.edit);

@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include "appliance/base/clock.h"
+#include "provisioning/console/banner.h"
 #include "provisioning/console/prompt.h"
+#include "provisioning/console/terminal.h"
 #include "provisioning/store/form.h"
+#include "provisioning/store/settings.h"
 
 static bool any_account(struct console *console, bool *any, struct err *err)
 {
@@ -143,6 +146,26 @@ bool login_can_begin(const char *account, struct err *err)
 	return account != NULL || isatty(STDIN_FILENO) || err_set(err, ERR_INVALID, "say who you are: -u ACCOUNT");
 }
 
+/* Before anybody has said who he is. */
+static void show_banner(struct console *console)
+{
+	struct buf text = {0};
+	struct revision running;
+	const char *banner;
+	struct err err;
+
+	if (!console->interactive || !store_revision(console->store, 0, &running, &err))
+		return;
+	banner = settings_value(&running.settings, "system banner");
+	if (banner != NULL)
+		banner_put(&text, banner);
+	fputs(buf_text(&text), console->messages);
+	fflush(console->messages);
+	terminal_set_idle(setting_parse_duration_ms(setting_effective(&running.settings, "system idle-timeout")));
+	buf_clear(&text);
+	revision_clear(&running);
+}
+
 bool login(struct console *console, const char *account, const char *password_file, struct err *err)
 {
 	bool any;
@@ -151,6 +174,7 @@ bool login(struct console *console, const char *account, const char *password_fi
 		return false;
 	if (!any_account(console, &any, err))
 		return false;
+	show_banner(console);
 	if (!any)
 		return make_first(console, account, password_file, err);
 	if (account == NULL)

@@ -57,10 +57,10 @@ static bool ask_person(const char *prompt, bool echo, const struct termios *usua
 	bool answered;
 
 	terminal_watch(&before);
+	if (!echo)
+		set_echo(usual, false); /* first: what is typed from the prompt on is neither shown nor dropped */
 	fputs(prompt, stderr);
 	fflush(stderr);
-	if (!echo)
-		set_echo(usual, false);
 	answered = prompt_read_line(answer);
 	if (!echo)
 		set_echo(usual, true);

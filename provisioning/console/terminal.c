@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "appliance/base/frame.h"
@@ -73,6 +76,92 @@ static int wait_for_key(const sigset_t *usual)
 	return ppoll(&wait, 1, NULL, usual);
 }
 
+/* ---- nobody there ---- */
+
+#define IDLE_STRIKE_MS 50 /* until a read is known to have ended */
+
+static volatile sig_atomic_t idle;
+static int64_t idle_limit_s, idle_since_s;
+static int idle_depth;
+
+static int64_t wall_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec;
+}
+
+static void strike_in(int64_t ms, int64_t again_ms)
+{
+	const struct itimerval timer = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000},
+					.it_interval = {.tv_sec = again_ms / 1000, .tv_usec = again_ms % 1000 * 1000}};
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void on_struck(int number)
+{
+	(void)number;
+}
+
+/* While keys come a read goes on by itself; when none came it is broken off. Calls only what a handler may call. */
+static void on_alarm(int number)
+{
+	const struct sigaction breaking = {.sa_handler = on_struck}; /* no SA_RESTART */
+	int saved = errno;
+	int64_t since_s = idle_since_s, left_s;
+	struct stat status;
+
+	(void)number;
+	if (fstat(STDIN_FILENO, &status) == 0 && status.st_atim.tv_sec > since_s)
+		since_s = status.st_atim.tv_sec;
+	left_s = since_s + idle_limit_s - wall_seconds();
+	if (left_s > 0) {
+		strike_in((left_s < idle_limit_s ? left_s : idle_limit_s) * 1000, 0);
+	} else {
+		idle = 1;
+		hung_up = 1;
+		interrupted = 1;
+		sigaction(SIGALRM, &breaking, NULL);
+		strike_in(IDLE_STRIKE_MS, IDLE_STRIKE_MS);
+	}
+	errno = saved;
+}
+
+void terminal_set_idle(int64_t ms)
+{
+	idle_limit_s = (ms + 999) / 1000;
+}
+
+void terminal_idle_begin(void)
+{
+	const struct sigaction watch = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+
+	if (idle_limit_s <= 0 || idle_depth++ > 0)
+		return;
+	idle_since_s = wall_seconds();
+	sigaction(SIGALRM, &watch, NULL);
+	strike_in(idle_limit_s * 1000, 0);
+}
+
+void terminal_idle_end(void)
+{
+	const struct sigaction none = {.sa_handler = SIG_IGN};
+
+	if (idle_depth == 0 || --idle_depth > 0)
+		return;
+	strike_in(0, 0);
+	sigaction(SIGALRM, &none, NULL);
+}
+
+bool terminal_was_idle(void)
+{
+	return idle;
+}
+
+/* ---- a key ---- */
+
 enum terminal_event terminal_wait(void)
 {
 	sigset_t held, usual;
@@ -84,11 +173,14 @@ enum terminal_event terminal_wait(void)
 	sigaddset(&held, SIGINT);
 	sigaddset(&held, SIGHUP);
 	sigaddset(&held, SIGTERM);
+	sigaddset(&held, SIGALRM);
+	terminal_idle_begin();
 	sigprocmask(SIG_BLOCK, &held, &usual);
 	do
 		ready = wait_for_key(&usual);
 	while (ready < 0 && errno == EINTR && !interrupted); /* another signal: SIGWINCH, SIGCONT */
 	sigprocmask(SIG_SETMASK, &usual, NULL);
+	terminal_idle_end();
 	if (interrupted)
 		return what_came();
 	return TERMINAL_INPUT;

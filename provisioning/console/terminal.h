@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum terminal_event { TERMINAL_INPUT, TERMINAL_INTERRUPTED, TERMINAL_HUNG_UP };
 
@@ -28,6 +29,15 @@ void terminal_shield(bool shielded);
 bool terminal_interrupted(void); /* Ctrl-C or worse came since the last _begin_line */
 void terminal_begin_line(void);
 bool terminal_is_over(void); /* a hang-up: the login is to end */
+
+/*
+ * A wait for a key that takes longer ends the login like a hang-up. The kernel notes when a terminal was read last, to 8 s;
+ * 0: any time. For waits that are not terminal_wait's: between _begin and _end.
+ */
+void terminal_set_idle(int64_t ms);
+void terminal_idle_begin(void);
+void terminal_idle_end(void);
+bool terminal_was_idle(void); /* that is what ended it */
 
 /* Of standard output; 24 rows of 80 columns where the terminal does not say, as a serial line does not. */
 struct terminal_size {

@@ -33,31 +33,36 @@ static bool is_at_or_below(const char *path, const char *above)
 
 /* ---- set and delete ---- */
 
-static void add_presence(struct settings *settings, const char *path)
+static void add_presence(struct settings *settings, const char *path, bool defaults)
 {
 	const struct setting_row *row = setting_row_of(path);
 
 	if (row == NULL || row->type != SETTING_FLAG || find_row(settings, path, NULL) != NO_ROW)
 		return;
 	settings_add(settings, path, "");
-	if (strncmp(path, "server ", 7) == 0 && strchr(path + 7, ' ') == NULL)
+	if (defaults && strncmp(path, "server ", 7) == 0 && strchr(path + 7, ' ') == NULL)
 		settings_add_server_defaults(settings, path + 7);
 }
 
-static void add_ancestors(struct settings *settings, const char *path)
+static void add_ancestors(struct settings *settings, const char *path, bool defaults)
 {
 	const char *cursor = path, *start;
 	struct buf word = {0}, above = {0};
 
 	while (word_next(&cursor, &start, &word, NULL) == WORD_FOUND && *cursor != '\0') {
 		path_append(&above, buf_text(&word));
-		add_presence(settings, buf_text(&above));
+		add_presence(settings, buf_text(&above), defaults);
 	}
 	buf_clear(&word);
 	buf_clear(&above);
 }
 
 void tree_set(struct settings *settings, const struct setting_row *row, const char *path, const char *value)
+{
+	tree_load(settings, row, path, value, true);
+}
+
+void tree_load(struct settings *settings, const struct setting_row *row, const char *path, const char *value, bool defaults)
 {
 	size_t at = find_row(settings, path, row->repeatable ? value : NULL);
 
@@ -66,9 +71,9 @@ void tree_set(struct settings *settings, const struct setting_row *row, const ch
 		settings->items[at].value = mem_string(value);
 		return;
 	}
-	add_ancestors(settings, path);
+	add_ancestors(settings, path, defaults);
 	if (row->type == SETTING_FLAG)
-		add_presence(settings, path);
+		add_presence(settings, path, defaults);
 	else
 		settings_add(settings, path, value);
 }
@@ -162,7 +167,7 @@ void tree_put_line(struct buf *out, const struct setting *setting)
 
 	buf_printf(out, "set %s", setting->path);
 	if (setting_is_secret(row)) {
-		buf_put_text(out, " <hidden>");
+		buf_put_text(out, " " TREE_HIDDEN);
 	} else if (setting->value[0] != '\0') {
 		buf_put_byte(out, ' ');
 		word_put(out, setting->value);

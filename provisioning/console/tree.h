@@ -11,13 +11,17 @@
  */
 void tree_set(struct settings *settings, const struct setting_row *row, const char *path, const char *value);
 
+/* The same of a row of a file; `defaults` false: it says all that a new server has. */
+void tree_load(struct settings *settings, const struct setting_row *row, const char *path, const char *value, bool defaults);
+
 /* Deletes the rows of a path and of everything below it; with `value` only that row. Returns how many. */
 size_t tree_delete(struct settings *settings, const char *path, const char *value);
 
 /* A copy of the rows at and below a path ("" for all), in the order of the settings table, servers by appearance. */
 void tree_below(const struct settings *settings, const char *path, struct settings *below);
 
-/* "set PATH VALUE" as it can be typed; a password is shown as <hidden>. */
+/* "set PATH VALUE" as it can be typed; a password is shown as TREE_HIDDEN. */
+#define TREE_HIDDEN "<hidden>"
 void tree_put_line(struct buf *out, const struct setting *setting);
 
 /* Rows that are only in `from`, and rows that are only in `to`. Both are empty at first. */

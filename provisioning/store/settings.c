@@ -17,6 +17,9 @@
 const struct setting_row setting_rows[] = {
     {"system host-name", SETTING_HOST_NAME, .help = "Name in greetings and Received (default: its own)"},
     {"system name-server", SETTING_NAME_SERVER, .repeatable = true, .help = "DNS server (default: those of /etc/resolv.conf)"},
+    {"system banner", SETTING_TEXT, .help = "Shown before a login at the console; \\n: new line"},
+    {"system idle-timeout", SETTING_DURATION, .least = 0, .most = DAY, .fallback = "30m",
+     .help = "No key pressed so long ends a login (0s: never)"},
     {"system tls handshake-timeout", SETTING_DURATION, .least = 1, .most = 300, .fallback = "10s",
      .help = "Time for a TLS handshake, then it fails"},
     {"system tls max-handshakes", SETTING_NUMBER, .least = 1, .most = 65535, .fallback = "1024",

@@ -4,7 +4,11 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
+import select
+import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -103,6 +107,91 @@ def what_was_late_before_the_start_never_runs():
     wait_until(lambda: running_revision() > before + 1, 60, "inkan.db says so")
     contains(BOX.console("show system commit"), "was not confirmed")
     contains(greeting(), "confirmed.example.com")
+
+
+class Typist:
+    """A login at a terminal, up to the question for the password."""
+
+    def __init__(self):
+        words = shlex.split(BOX.env["INKAN"])
+        words = [w for i, w in enumerate(words) if w != "-P" and words[i - 1] != "-P"]
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(words[0], words, {**os.environ, "TERM": "vt100"})
+        self.seen = ""
+
+    def until(self, wanted, seconds=60):
+        deadline, start = time.monotonic() + seconds, len(self.seen)
+        while wanted not in self.seen[start:]:
+            if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise AssertionError(f"{wanted!r} did not come; {self.seen!r}")
+            self.seen += os.read(self.fd, 4096).decode("utf-8", "replace")
+        return self.seen[start:]
+
+    def type(self, text, wanted):
+        os.write(self.fd, text.encode())
+        return self.until(wanted)
+
+    def log_in(self):
+        self.until("Password of account")
+        return self.type(pathlib.Path(BOX.env["ADMIN_PASSWORD_FILE"]).read_text().strip() + "\r", "admin> ")
+
+    def status(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@test
+def a_banner_greets_and_idleness_ends():
+    BOX.console('set system banner "Authorised use only.\\nAll is recorded."', "set system idle-timeout 2s", "commit")
+    typist = Typist()
+    typist.log_in()
+    contains(typist.seen.split("Password")[0], "Authorised use only.\r\nAll is recorded.\r\n")
+    typist.type("configure\r", "# ")
+    typist.type("set hsm deadline 19s\r", "# ")
+    typist.type("set hsm", "Logged out")
+    equal(typist.status(), 0, "exit status of an idle login")
+    contains(BOX.console("show log audit 5"), "logout: idle")
+    contains(BOX.console("show configuration | compare"), "+ set hsm deadline 19s")
+    BOX.console("rollback 0", "delete system idle-timeout", "delete system banner", "commit")
+
+
+@test
+def a_secret_in_a_wrong_line_is_not_recalled():
+    typist = Typist()
+    typist.log_in()
+    typist.type("hsm login hunter2\r", "admin> ")
+    typist.type("\x10", "hsm login")  # Ctrl-P
+    recalled = typist.type("\x15show accounts | count\r", "admin> ")
+    equal("hunter2" in recalled, False, "the PIN is in the history")
+    os.write(typist.fd, b"exit\r")
+    equal(typist.status(), 0, "exit status")
+
+
+@test
+def settings_go_out_and_come_back():
+    file = pathlib.Path(BOX.directory, "saved.conf")
+    said = BOX.console(f"save {file}")
+    contains(said, "Saved: ")
+    before = BOX.console("show configuration")
+    BOX.console("delete server default smime exclude", "set hsm deadline 18s", "commit")
+    contains(BOX.console(f"load override {file}", "commit"), "Committed")
+    equal(BOX.console("show configuration"), before, "the configuration")
+    file.write_text(file.read_text() + "set hsm threads many\n")
+    contains(BOX.console(f"load override {file}", ok=False), f"saved.conf:{len(file.read_text().splitlines())}: ")
+    equal(BOX.console("show configuration | compare"), "", "edits of a load that failed")
+    equal(send(BOX.port, "a@example.com", ["b@example.com"], MAIL)[0], 250, "mail afterwards")
+
+
+@test
+def an_address_that_is_taken_is_found_before_anything_changes():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for command in ("commit check", "commit"):
+            said = BOX.console(f"set server default smtp listen {address}", "set system host-name half.example.com", command, ok=False)
+            contains(said, address)
+            equal("half.example.com" in greeting(), False, "half of a commit runs")
+    BOX.console("rollback 0")
+    contains(BOX.console('set server default smime exclude recipient "["', ok=False), "[")
 
 
 run()
