@@ -10,7 +10,7 @@
 
 #include "appliance/base/msg.h"
 
-#define CONTROL_VERSION 5u /* raised with every change of this file, worker.h or provision.h */
+#define CONTROL_VERSION 6u /* raised with every change of this file, worker.h or provision.h */
 
 enum control_frame {
 	CONTROL_HELLO = 1, /* u32 version */

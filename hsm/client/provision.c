@@ -227,6 +227,20 @@ bool provision_seal(const struct provision_call *call, struct bytes context, str
 	return run(call, PROVISION_FRAME_SEAL, &payload, decode_sealed, sealed, err);
 }
 
+static bool decode_checkpoint(struct msg *msg, void *out, struct err *err)
+{
+	return checkpoint_result_decode(msg, out, err);
+}
+
+bool provision_checkpoint(const struct provision_call *call, const struct checkpoint_task *task, struct checkpoint_result *result,
+			  struct err *err)
+{
+	struct buf payload = {0};
+
+	checkpoint_task_encode(&payload, task);
+	return run(call, PROVISION_FRAME_CHECKPOINT, &payload, decode_checkpoint, result, err);
+}
+
 static bool decode_benchmark(struct msg *msg, void *out, struct err *err)
 {
 	return benchmark_results_decode(msg, out, err);

@@ -40,6 +40,9 @@ bool provision_benchmark(const struct provision_call *call, uint32_t seconds, co
 bool provision_test(const struct provision_call *call, const struct worker_certificates *certificates,
 		    struct test_results *results, struct err *err) MUST_USE;
 
+bool provision_checkpoint(const struct provision_call *call, const struct checkpoint_task *task, struct checkpoint_result *result,
+			  struct err *err) MUST_USE;
+
 /* Seals the password of a next hop for the configuration; appends to *sealed. */
 bool provision_seal(const struct provision_call *call, struct bytes context, struct bytes secret, struct buf *sealed,
 		    struct err *err) MUST_USE;

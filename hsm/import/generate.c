@@ -214,6 +214,30 @@ bool key_generate(const struct session *session, const char *type, struct bytes 
 	return true;
 }
 
+EVP_PKEY *key_public_read(const struct session *session, struct bytes key_id, struct err *err)
+{
+	static const struct key_kind *const p256 = &kinds[3];
+	struct template template = {0};
+	CK_OBJECT_HANDLE object;
+	CK_ULONG type = 0;
+	size_t count = 0;
+	EVP_PKEY *key;
+
+	template_number(&template, CKA_CLASS, CKO_PUBLIC_KEY);
+	template_bytes(&template, CKA_ID, key_id);
+	if (!object_find(session, &template, &object, 1, &count, err))
+		return NULL;
+	if (count == 0) {
+		err_set(err, ERR_NOT_FOUND, "its public key is not on the token");
+		return NULL;
+	}
+	if (!object_number(session, object, CKA_KEY_TYPE, &type, err))
+		return NULL;
+	key = type == CKK_RSA ? read_rsa(session, object, err) : read_ec(session, object, p256, err);
+	ERR_clear_error();
+	return key;
+}
+
 void generated_key_clear(struct generated_key *key)
 {
 	EVP_PKEY_free(key->public_key);

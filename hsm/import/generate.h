@@ -24,6 +24,9 @@ struct generated_key {
  */
 bool key_generate(const struct session *session, const char *type, struct bytes key_id, const char *label,
 		  struct generated_key *key, struct err *err) MUST_USE;
+
+/* The public key object of that CKA_ID, of a kind that key_generate makes. NULL with *err; EVP_PKEY_free. */
+EVP_PKEY *key_public_read(const struct session *session, struct bytes key_id, struct err *err);
 void generated_key_clear(struct generated_key *key);
 
 /*

@@ -26,6 +26,8 @@ enum provision_frame {
 	PROVISION_FRAME_UNSEAL = 21, /* struct sealed_secret; RESULT: bytes in clear. Next hops' passwords alone */
 	PROVISION_FRAME_SWEEP = 8, /* struct sweep_task; RESULT: u32 objects destroyed for each id, then of unfinished ones */
 	PROVISION_FRAME_BENCHMARK = 22, /* struct benchmark_task (benchmark.h); RESULT: struct benchmark_results */
+	PROVISION_FRAME_CHECKPOINT =
+	    24, /* struct checkpoint_task; RESULT: struct checkpoint_result. Makes the audit key if there is none */
 	PROVISION_FRAME_PROGRESS = 16, /* text, for a person */
 	PROVISION_FRAME_RESULT = 17,
 	PROVISION_FRAME_ERROR = 18 /* u8 enum err_code, text: what is wrong and what to do, one line; u8 1: a key may be left */
@@ -151,6 +153,19 @@ struct test_result {
 	char *text; /* what failed, or where it was verified */
 };
 
+/* A checkpoint of the audit chain, which the token's audit key signs (appliance/base/checkpoint_text.h). */
+struct checkpoint_task {
+	uint64_t rows;
+	int64_t time_ms;
+	uint8_t hash[32]; /* of the last of them */
+};
+
+struct checkpoint_result {
+	struct bytes public_key; /* SubjectPublicKeyInfo, DER */
+	struct bytes signature; /* SHA-256; RSASSA-PKCS1-v1_5 or ECDSA-Sig-Value */
+	bool made; /* the key is new */
+};
+
 struct test_results {
 	struct test_result *items;
 	size_t count;
@@ -201,6 +216,13 @@ void install_task_clear(struct install_task *task);
 void import_result_encode(struct buf *out, const struct import_result *result);
 bool import_result_decode(struct msg *msg, struct import_result *result, struct err *err) MUST_USE;
 void import_result_clear(struct import_result *result);
+
+void checkpoint_task_encode(struct buf *out, const struct checkpoint_task *task);
+bool checkpoint_task_decode(struct msg *msg, struct checkpoint_task *task, struct err *err) MUST_USE;
+
+void checkpoint_result_encode(struct buf *out, const struct checkpoint_result *result);
+bool checkpoint_result_decode(struct msg *msg, struct checkpoint_result *result, struct err *err) MUST_USE;
+void checkpoint_result_clear(struct checkpoint_result *result);
 
 void test_results_encode(struct buf *out, const struct test_results *results);
 bool test_results_decode(struct msg *msg, struct test_results *results, struct err *err) MUST_USE;

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "hsm/import/generate.h"
 #include "hsm/protocol/provision.h"
 #include "hsm/provision/seal.h"
 #include "hsm/provision/tasks.h"
@@ -82,6 +83,16 @@ static bool prepare_seal(const struct session *session, struct err *err)
 	return err_set(err, why.code, "%s", why.text);
 }
 
+/* Where it cannot be made now, the first checkpoint tries again, and says why. */
+static void prepare_audit_key(const struct session *session)
+{
+	struct generated_key key = {0};
+	bool made;
+
+	if (audit_key_prepare(session, &key, &made, NULL))
+		generated_key_clear(&key);
+}
+
 /* A session as the new user: the seal key is made, and the description tells what the token can do. */
 static bool finish(struct provision *provision, const struct initialize_task *task, struct buf *result, struct err *err)
 {
@@ -94,8 +105,10 @@ static bool finish(struct provision *provision, const struct initialize_task *ta
 	if (good) {
 		connection_close(&provision->connection);
 		connection_open(&provision->connection, &settings, pin, CONNECTION_LOGIN_NEEDED);
-		good = connection_require_login(&provision->connection, err) &&
-		       prepare_seal(&provision->connection.session, err) && task_describe(provision, &nothing, result, err);
+		good = connection_require_login(&provision->connection, err) && prepare_seal(&provision->connection.session, err);
+		if (good)
+			prepare_audit_key(&provision->connection.session);
+		good = good && task_describe(provision, &nothing, result, err);
 	}
 	secret_free(pin);
 	return good;

@@ -14,7 +14,11 @@ bool task_delete(struct provision *provision, struct msg *msg, struct buf *resul
 	struct bytes key_id = msg_get_bytes(msg);
 	uint32_t destroyed = 0;
 
-	if (!msg_end(msg, "delete task", err) || !connection_require_login(&provision->connection, err) ||
+	if (!msg_end(msg, "delete task", err))
+		return false;
+	if (key_id_is_audit(key_id))
+		return err_set(err, ERR_DENIED, "the audit key of the token is no certificate's: it stays");
+	if (!connection_require_login(&provision->connection, err) ||
 	    !objects_destroy(&provision->connection.session, key_id, &destroyed, err))
 		return false;
 	msg_put_u32(result, destroyed);
@@ -26,6 +30,8 @@ static bool sweep(const struct session *session, const struct sweep_task *task, 
 	uint32_t destroyed = 0;
 
 	for (size_t i = 0; i < task->count; i++) {
+		if (key_id_is_audit(task->key_ids[i]))
+			return err_set(err, ERR_DENIED, "the audit key of the token is no certificate's: it stays");
 		if (!objects_destroy(session, task->key_ids[i], &destroyed, err))
 			return false;
 		msg_put_u32(result, destroyed);

@@ -31,6 +31,7 @@ static const struct task {
     {PROVISION_FRAME_TEST, "test", CONNECTION_LOGIN_NEEDED, task_test},
     {PROVISION_FRAME_BENCHMARK, "benchmark", CONNECTION_NONE, task_benchmark},
     {PROVISION_FRAME_SEAL, "seal", CONNECTION_LOGIN_NEEDED, task_seal},
+    {PROVISION_FRAME_CHECKPOINT, "checkpoint", CONNECTION_LOGIN_NEEDED, task_checkpoint},
     {PROVISION_FRAME_UNSEAL, "unseal", CONNECTION_LOGIN_NEEDED, task_unseal},
 };
 

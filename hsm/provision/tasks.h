@@ -31,7 +31,12 @@ bool task_sweep(struct provision *provision, struct msg *msg, struct buf *result
 bool task_test(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_benchmark(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_seal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+bool task_checkpoint(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
 bool task_unseal(struct provision *provision, struct msg *msg, struct buf *result, struct err *err) MUST_USE;
+
+/* The audit key of the token, made when there is none. generated_key_clear it; its type and attributes are set when *made. */
+struct generated_key;
+bool audit_key_prepare(const struct session *session, struct generated_key *key, bool *made, struct err *err) MUST_USE;
 
 /* `undo` names the key id from now on. ERR_EXISTS: the token holds such a key already, which is not this task's. */
 bool provision_claim(struct provision *provision, struct bytes key_id, struct err *err) MUST_USE;

@@ -1,3 +1,4 @@
+#include "hsm/token/object.h"
 #include "hsm/sign/keyring.h"
 
 #include <pthread.h>
@@ -59,7 +60,10 @@ static struct keyring_entry *entry_new(struct token *token, const struct worker_
 	entry->certificate = certificate->id;
 	entry->tls = certificate->tls;
 	entry->token = token;
-	entry->identity = cms_identity_new(certificate->chain, certificate->n_chain, &entry->why);
+	if (key_id_is_audit(certificate->key_id))
+		err_set(&entry->why, ERR_DENIED, "the audit key of the token signs neither mail nor TLS");
+	else
+		entry->identity = cms_identity_new(certificate->chain, certificate->n_chain, &entry->why);
 	atomic_init(&entry->state, entry->identity != NULL ? KEY_UNLOADED : KEY_MISSING);
 	buf_put_bytes(&entry->key_id, certificate->key_id);
 	put_chain(&entry->chain, certificate);

@@ -99,6 +99,11 @@ bool object_number(const struct session *session, CK_OBJECT_HANDLE object, CK_AT
 	return true;
 }
 
+bool key_id_is_audit(struct bytes key_id)
+{
+	return bytes_equal_text(key_id, AUDIT_KEY_ID);
+}
+
 bool session_random(const struct session *session, uint8_t *out, size_t len, struct err *err)
 {
 	CK_RV rv = session_functions(session)->C_GenerateRandom(session->handle, out, len);
@@ -154,6 +159,7 @@ bool objects_count_private_keys(const struct session *session, uint32_t *count, 
 	struct template template = {0};
 	CK_ULONG got = 0;
 	uint32_t total = 0;
+	unsigned long audit;
 	CK_RV rv;
 
 	template_number(&template, CKA_CLASS, CKO_PRIVATE_KEY);
@@ -167,6 +173,6 @@ bool objects_count_private_keys(const struct session *session, uint32_t *count, 
 	p11->C_FindObjectsFinal(session->handle);
 	if (rv != CKR_OK)
 		return cryptoki_fail(err, rv, "C_FindObjects");
-	*count = total;
+	*count = total - (total > 0 && object_find_private_key(session, bytes_text(AUDIT_KEY_ID), &audit, NULL));
 	return true;
 }

@@ -6,6 +6,10 @@
 
 #define KEY_ID_BYTES 20 /* CKA_ID of the keys that we make: random octets */
 
+/* CKA_ID and label of the key that signs the audit: of another length than those, so that it can be no certificate's. */
+#define AUDIT_KEY_ID "inkan-audit"
+bool key_id_is_audit(struct bytes key_id);
+
 /* C_GenerateRandom. */
 bool session_random(const struct session *session, uint8_t *out, size_t len, struct err *err) MUST_USE;
 
@@ -24,6 +28,7 @@ bool objects_destroy(const struct session *session, struct bytes key_id, uint32_
 #define OBJECT_SETTLE_MS 2000
 bool objects_destroy_unfinished(const struct session *session, uint32_t *destroyed, struct err *err) MUST_USE;
 
+/* But for the audit key. */
 bool objects_count_private_keys(const struct session *session, uint32_t *count, struct err *err) MUST_USE;
 
 #endif

@@ -37,6 +37,7 @@ void audit_text_commit(struct console *console, const struct revision *from, con
 
 	if (console->audit_text == NULL)
 		return;
+	console->committed = true;
 	buf_printf(&text, "%s [revision %llu, after %llu]", console->audit_text, (unsigned long long)number,
 		   (unsigned long long)from->number);
 	tree_compare(&from->settings, &to->settings, put_line, &text);

@@ -13,6 +13,10 @@ const struct command commands[] = {
     {"account delete <account:name>", ANY_MODE, ROLE_ADMINISTRATOR, true, account_delete, "Delete an account"},
     {"account password [<account:name>]", ANY_MODE, ROLES_ALL, true, account_password, "Change a password"},
 
+    {"audit export <file>", ANY_MODE, ROLE_ADMINISTRATOR | ROLE_AUDITOR, true, audit_export,
+     "Write the audit to a file, signed by the token"},
+    {"audit verify <file>", ANY_MODE, ROLES_ALL, false, audit_verify, "Check an exported audit"},
+
     {"certificate import <address:mail-address> [<file>]", ANY_MODE, ROLES_OPERATING, true, certificate_import,
      "Bring a PKCS#12 key into the HSM, register it"},
     {"certificate import tls|--tls <name:host-name> [<file>]", ANY_MODE, ROLES_OPERATING, true, certificate_import,
@@ -93,6 +97,7 @@ const struct command commands[] = {
     {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
     {"show log audit [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_audit,
      "Show who did what: last N, who ACCOUNT, failed, ..."},
+    {"show audit keys", OPERATIONAL, ROLES_ALL, false, show_audit_keys, "Show the keys that have signed the audit"},
     {"show log delivery [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_deliveries,
      "Show what became of mail: last N, to ADDRESS, ..."},
     {"show queue [<id-or-filter...>]", OPERATIONAL, ROLES_ALL, false, show_queue,

@@ -10,6 +10,9 @@ command_run account_add, account_delete, account_password, show_accounts;
 /* cmd_audit.c */
 command_run show_audit;
 
+/* cmd_audit_export.c */
+command_run audit_export, audit_verify, show_audit_keys;
+
 /* cmd_certificate.c */
 command_run certificate_import, certificate_renew, certificate_delete, certificate_delete_previous;
 

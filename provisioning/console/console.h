@@ -18,6 +18,7 @@ struct console {
 	bool interactive; /* a person at a terminal */
 	bool configuring; /* configuration mode */
 	bool ended; /* exit in operational mode */
+	bool committed; /* something, in this login: a checkpoint of the audit is due */
 	FILE *out; /* data */
 	FILE *messages; /* everything else */
 	struct pager pager; /* of a person */

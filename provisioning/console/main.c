@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "appliance/base/process.h"
+#include "provisioning/console/audit_file.h"
+#include "provisioning/console/checkpoint.h"
 #include "provisioning/console/commands.h"
 #include "provisioning/console/committing.h"
 #include "provisioning/console/editor.h"
@@ -134,6 +136,7 @@ static int run(struct console *console, const struct options *options)
 	}
 	keys_sweep(console);
 	code = run_lines(console, options);
+	checkpoint_at_logout(console);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "inkan: standard output: %s\n", strerror(errno));
 		return code == EXIT_OK ? EXIT_ERROR : code;
@@ -147,6 +150,8 @@ int main(int argc, char **argv)
 	struct options options;
 	int code;
 
+	if (argc >= 3 && strcmp(argv[1], "audit") == 0 && strcmp(argv[2], "verify") == 0)
+		return audit_verify_program(argc - 3, argv + 3);
 	umask(077);
 	(void)signal(SIGXFSZ, SIG_IGN); /* a full disk is an error like any other */
 	process_no_dump();

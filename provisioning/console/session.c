@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "provisioning/console/checkpoint.h"
 #include "provisioning/console/commands.h"
 #include "provisioning/store/words.h"
 
@@ -191,6 +192,10 @@ static bool run_command(struct console *console, const struct command *command, 
 		done = begin_change(console, err);
 		if (done)
 			done = end_change(console, run_allowed(console, command, parsed, err), err);
+		if (console->interactive && console->committed) {
+			console->committed = false;
+			(void)!checkpoint_make(console, NULL); /* or at the end of the login */
+		}
 	}
 	free(console->audit_text);
 	console->audit_text = NULL;

@@ -6,6 +6,8 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
+#include "appliance/base/checkpoint_text.h"
+
 struct audit_link audit_link_next(const struct audit_link *previous, const struct audit_entry *entry)
 {
 	struct buf fields = {0};
@@ -45,15 +47,6 @@ void audit_keys_clear(struct audit_keys *keys)
 	*keys = (struct audit_keys){0};
 }
 
-void audit_checkpoint_text(struct buf *out, uint64_t rows, const struct audit_link *link, int64_t time_ms)
-{
-	char hex[2 * AUDIT_HASH_BYTES + 1];
-
-	hex_encode(hex, bytes_of(link->hash, sizeof link->hash));
-	buf_printf(out, "Inkan audit checkpoint 1\nrows %llu\nhash %s\ntime %lld\n", (unsigned long long)rows, hex,
-		   (long long)time_ms);
-}
-
 struct audit_link audit_fingerprint(struct bytes public_key)
 {
 	struct audit_link fingerprint;
@@ -70,7 +63,7 @@ bool audit_checkpoint_verifies(const struct audit_checkpoint *checkpoint, struct
 	struct buf text = {0};
 	bool good = false;
 
-	audit_checkpoint_text(&text, checkpoint->number, &checkpoint->link, checkpoint->time_ms);
+	checkpoint_text(&text, checkpoint->number, checkpoint->link.hash, checkpoint->time_ms);
 	if (key != NULL && context != NULL && EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1)
 		good = EVP_DigestVerify(context, checkpoint->signature.data, checkpoint->signature.len, text.data, text.len) == 1;
 	EVP_MD_CTX_free(context);

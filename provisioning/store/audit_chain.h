@@ -55,12 +55,29 @@ void audit_checkpoint_clear(struct audit_checkpoint *checkpoint);
 void audit_checkpoints_clear(struct audit_checkpoints *checkpoints);
 void audit_keys_clear(struct audit_keys *keys);
 
-/* The text that is signed, appended. */
-void audit_checkpoint_text(struct buf *out, uint64_t rows, const struct audit_link *link, int64_t time_ms);
-
 struct audit_link audit_fingerprint(struct bytes public_key);
 
 /* Is the signature that of the key? A malformed key or signature is none. */
 bool audit_checkpoint_verifies(const struct audit_checkpoint *checkpoint, struct bytes public_key);
+
+/* ---- in inkan.db ---- */
+
+/* Number and hash of the last row; 0 and zeroes: there is none. */
+bool store_audit_head(struct store *store, uint64_t *number, struct audit_link *link, struct err *err) MUST_USE;
+
+/* What has come since the last checkpoint. */
+struct audit_unsigned {
+	uint64_t rows;
+	uint64_t changes; /* of them: more than logins and what inkand reports */
+	int64_t last_ms; /* time of the last checkpoint; 0: there is none */
+};
+bool store_audit_unsigned(struct store *store, struct audit_unsigned *since, struct err *err) MUST_USE;
+
+/* With its key, of which a new one leaves a row. ERR_INTEGRITY: the signature does not verify; nothing is stored. */
+bool store_checkpoint_add(struct store *store, const struct audit_checkpoint *checkpoint, struct bytes public_key,
+			  struct err *err) MUST_USE;
+
+bool store_checkpoints(struct store *store, struct audit_checkpoints *checkpoints, struct err *err) MUST_USE; /* in order */
+bool store_audit_keys(struct store *store, struct audit_keys *keys, struct err *err) MUST_USE;
 
 #endif

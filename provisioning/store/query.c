@@ -109,7 +109,8 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_AUDIT_CHECKPOINT_ADD] =
 	"INSERT OR REPLACE INTO audit_checkpoint (number, time_ms, hash, key, signature) VALUES (?, ?, ?, ?, ?)",
     [SQL_AUDIT_CHECKPOINT_LIST] = "SELECT number, time_ms, hash, key, signature FROM audit_checkpoint ORDER BY number",
-    [SQL_AUDIT_CHECKPOINT_DUE] = "SELECT count(*), coalesce(sum(what NOT IN ('login', 'logout') AND who <> ''), 0) FROM audit "
+    [SQL_AUDIT_CHECKPOINT_DUE] = "SELECT count(*), coalesce(sum(what NOT IN ('login', 'logout') AND source <> 'inkand'), 0), "
+				 "(SELECT coalesce(max(time_ms), 0) FROM audit_checkpoint) FROM audit "
 				 "WHERE number > (SELECT coalesce(max(number), 0) FROM audit_checkpoint)",
 };
 
