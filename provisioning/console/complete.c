@@ -1,23 +1,31 @@
-/* What `?` lists and Tab adds, from the grammar alone. */
+/* What `?` lists and Tab adds: from the grammar, and the names that exist. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "provisioning/console/commands.h"
 #include "provisioning/console/editor.h"
+#include "provisioning/console/names.h"
+#include "provisioning/store/words.h"
 
 #define WORD_COLUMN 26
+#define LIST_COLUMNS 79
 
 /* What is typed so far: whole words, the beginning of the one at the cursor, and the sentences they belong to. */
 struct place {
 	struct line line;
 	size_t whole; /* words before the cursor's */
 	const char *beginning; /* of the word at the cursor, "" behind a blank */
+	size_t first; /* word of the command: behind `run` the one after it */
+	bool settings, filters; /* what the word is to be: of a setting, of a filter */
+	struct console console; /* as the command sees it */
 };
 
-static bool find_place(const char *before, struct place *place)
+static bool find_place(const struct console *console, const char *before, struct place *place)
 {
 	size_t len = strlen(before), column;
 	bool in_word;
 
+	place->console = *console;
 	if (!line_split(&place->line, before, &column, NULL))
 		return false;
 	in_word = place->line.count > 0 && len > 0 && before[len - 1] != ' ' && before[len - 1] != '\t';
@@ -26,7 +34,7 @@ static bool find_place(const char *before, struct place *place)
 	return true;
 }
 
-static bool expect_settings(const struct command *command, const struct place *place, struct expectations *found)
+static bool expect_settings(const struct command *command, struct place *place, struct expectations *found)
 {
 	bool partial;
 	struct sentences sentences;
@@ -34,7 +42,9 @@ static bool expect_settings(const struct command *command, const struct place *p
 	if (!command_takes_settings(command, &partial))
 		return false;
 	sentences = settings_sentences(partial);
-	return grammar_expect(&sentences, place->line.words + 1, place->whole - 1, place->beginning, found);
+	place->settings = grammar_expect(&sentences, place->line.words + place->first + 1, place->whole - place->first - 1,
+					 place->beginning, found);
+	return place->settings;
 }
 
 /* The word behind the last pipe; 0: there is none. */
@@ -47,34 +57,47 @@ static size_t behind_pipe(const struct place *place)
 	return at;
 }
 
-static bool expect_command(const struct console *console, const struct place *place, struct expectations *found)
+static bool expect_command(struct place *place, struct expectations *found);
+
+/* The rest of the line is a command of its own, or a setting. */
+static bool expect_rest(const struct command *command, struct place *place, struct expectations *found)
 {
-	size_t *indexes, at;
-	struct sentences sentences = command_sentences(console, &indexes);
+	if (command->run != run_operational)
+		return expect_settings(command, place, found);
+	place->first++;
+	place->console.configuring = false;
+	return expect_command(place, found);
+}
+
+static bool expect_command(struct place *place, struct expectations *found)
+{
+	size_t *indexes, at, count = place->whole - place->first;
+	struct sentences sentences = command_sentences(&place->console, &indexes);
+	const struct line_word *words = place->line.words + place->first;
 	struct parsed parsed;
-	bool known = false, whole;
+	bool known = false;
 
 	sentences.partial = true;
-	whole = place->whole > 0 && grammar_parse(&sentences, place->line.words, place->whole, &parsed, &at, NULL);
-	if (whole) {
-		known = expect_settings(&commands[indexes[parsed.sentence]], place, found);
+	if (count > 0 && grammar_parse(&sentences, words, count, &parsed, &at, NULL)) {
+		known = expect_rest(&commands[indexes[parsed.sentence]], place, found);
 		parsed_clear(&parsed);
 	}
 	sentences.partial = false;
 	if (!known)
-		known = grammar_expect(&sentences, place->line.words, place->whole, place->beginning, found);
+		known = grammar_expect(&sentences, words, count, place->beginning, found);
 	free((void *)sentences.items);
 	free(indexes);
 	return known;
 }
 
-static bool expect(const struct console *console, const struct place *place, struct expectations *found)
+static bool expect(struct place *place, struct expectations *found)
 {
 	size_t filter = behind_pipe(place);
 	struct sentences filters = filters_sentences();
 
 	if (filter == 0)
-		return expect_command(console, place, found);
+		return expect_command(place, found);
+	place->filters = true;
 	return grammar_expect(&filters, place->line.words + filter, place->whole - filter, place->beginning, found);
 }
 
@@ -121,6 +144,39 @@ static void put_form(struct buf *out, const struct expectation *one)
 		buf_printf(out, "; default %s", setting->fallback);
 }
 
+static void find_names(const struct place *place, const struct expectation *one, struct names *names)
+{
+	const struct names_place where = {.words = place->line.words + place->first,
+					  .count = place->whole - place->first,
+					  .settings = place->settings,
+					  .beginning = place->beginning};
+
+	*names = (struct names){0};
+	if (!place->filters)
+		names_find(&place->console, &where, one, names);
+}
+
+static void put_names(struct buf *out, const struct place *place, const struct expectation *one)
+{
+	struct names names;
+
+	find_names(place, one, &names);
+	for (size_t i = 0; i < names.count; i++) {
+		struct buf word = {0};
+
+		word_put(&word, names.items[i].text);
+		if (names.items[i].note[0] == '\0' || word.len > WORD_COLUMN)
+			buf_printf(out, "    %s\n", buf_text(&word));
+		else
+			buf_printf(out, "    %-*s %.*s\n", WORD_COLUMN - 2, buf_text(&word), LIST_COLUMNS - WORD_COLUMN - 3,
+				   names.items[i].note);
+		buf_clear(&word);
+	}
+	if (names.count == NAMES_MAX)
+		buf_put_text(out, "    ...\n");
+	names_clear(&names);
+}
+
 static void put_expectation(struct buf *out, const struct expectation *one)
 {
 	const char *text = help_of(one);
@@ -144,11 +200,13 @@ char *editor_list(const struct console *console, const char *before)
 	struct buf out = {0};
 	char *text;
 
-	if (find_place(before, &place) && expect(console, &place, &found)) {
+	if (find_place(console, before, &place) && expect(&place, &found)) {
 		if (found.complete && place.beginning[0] == '\0')
 			buf_put_text(&out, "  <enter>\n");
-		for (size_t i = 0; i < found.count; i++)
+		for (size_t i = 0; i < found.count; i++) {
 			put_expectation(&out, &found.items[i]);
+			put_names(&out, &place, &found.items[i]);
+		}
 	}
 	text = mem_string(out.len == 0 ? "  (nothing is known here)\n" : buf_text(&out));
 	expectations_clear(&found);
@@ -166,26 +224,67 @@ static size_t common_length(const char *a, const char *b)
 	return len;
 }
 
-/* The letters that all literal words go on with; a single word also gets its blank. */
-static char *common_rest(const struct expectations *found, const char *beginning)
+/* What all words that fit have in common. */
+struct common {
+	char *first; /* NULL: none fits */
+	size_t len, words;
+	bool open; /* the only one goes on: no blank behind it */
+};
+
+static void common_take(struct common *common, const char *word, bool open)
 {
-	const char *first = NULL;
-	size_t len = 0, words = 0;
+	common->words++;
+	common->open = open;
+	if (common->first == NULL) {
+		common->first = mem_string(word);
+		common->len = strlen(word);
+	} else {
+		common->len = common_length(common->first, word) < common->len ? common_length(common->first, word) : common->len;
+	}
+}
+
+static bool can_be_typed_bare(const char *word)
+{
+	struct buf quoted = {0};
+	bool bare;
+
+	word_put(&quoted, word);
+	bare = strcmp(buf_text(&quoted), word) == 0;
+	buf_clear(&quoted);
+	return bare;
+}
+
+static void take_names(struct common *common, const struct place *place, const struct expectation *one)
+{
+	struct names names;
+
+	find_names(place, one, &names);
+	for (size_t i = 0; i < names.count; i++)
+		if (can_be_typed_bare(names.items[i].text))
+			common_take(common, names.items[i].text, names.items[i].open);
+	names_clear(&names);
+}
+
+/* The letters that all words and names go on with; a single one also gets its blank. No half of a character. */
+static char *common_rest(const struct expectations *found, const struct place *place)
+{
+	struct common common = {0};
+	size_t typed = strlen(place->beginning);
+	char *rest = NULL;
 
 	for (size_t i = 0; i < found->count; i++) {
-		const char *word = found->items[i].word;
-
 		if (found->items[i].typed)
-			continue;
-		if (words++ == 0) {
-			first = word;
-			len = strlen(word);
-		}
-		len = common_length(first, word) < len ? common_length(first, word) : len;
+			take_names(&common, place, &found->items[i]);
+		else
+			common_take(&common, found->items[i].word, false);
 	}
-	if (words == 0 || len < strlen(beginning))
-		return mem_string("");
-	return mem_format("%.*s%s", (int)(len - strlen(beginning)), first + strlen(beginning), words == 1 ? " " : "");
+	while (common.len > typed && (common.first[common.len] & 0xc0) == 0x80)
+		common.len--;
+	if (common.words > 0 && common.len >= typed)
+		rest = mem_format("%.*s%s", (int)(common.len - typed), common.first + typed,
+				  common.words == 1 && !common.open ? " " : "");
+	free(common.first);
+	return rest != NULL ? rest : mem_string("");
 }
 
 char *editor_complete(const struct console *console, const char *before)
@@ -194,8 +293,8 @@ char *editor_complete(const struct console *console, const char *before)
 	struct place place = {0};
 	char *text = NULL;
 
-	if (find_place(before, &place) && expect(console, &place, &found))
-		text = common_rest(&found, place.beginning);
+	if (find_place(console, before, &place) && expect(&place, &found))
+		text = common_rest(&found, &place);
 	expectations_clear(&found);
 	line_clear(&place.line);
 	return text != NULL ? text : mem_string("");

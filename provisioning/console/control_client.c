@@ -66,7 +66,8 @@ static bool read_error(struct msg *msg, struct err *err)
 static bool call(struct control_client *client, enum control_frame frame, struct bytes payload, int timeout_ms, struct buf *reply,
 		 int *fd, struct err *err)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+	int64_t deadline_ms =
+	    clock_monotonic_ms() + (client->most_ms > 0 && client->most_ms < timeout_ms ? client->most_ms : timeout_ms);
 	struct buf answer = {0};
 	uint16_t type = 0;
 	bool fine;
@@ -93,7 +94,12 @@ static bool call(struct control_client *client, enum control_frame frame, struct
 
 bool control_open(struct control_client *client, const char *state, struct err *err)
 {
-	struct control_client opened;
+	return control_open_within(client, state, 0, err);
+}
+
+bool control_open_within(struct control_client *client, const char *state, int most_ms, struct err *err)
+{
+	struct control_client opened = {.most_ms = most_ms};
 	struct buf version = {0};
 	bool fine;
 

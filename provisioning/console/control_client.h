@@ -15,10 +15,12 @@
 
 struct control_client {
 	int fd;
+	int most_ms; /* of each call, where it is less than the call's own deadline; 0: that one */
 };
 
 /* Connects and says hello. ERR_UNAVAILABLE: inkand is not running. */
 bool control_open(struct control_client *client, const char *state, struct err *err) MUST_USE;
+bool control_open_within(struct control_client *client, const char *state, int most_ms, struct err *err) MUST_USE;
 void control_close(struct control_client *client);
 
 bool control_status(struct control_client *client, struct supervisor_status *status, struct err *err) MUST_USE;

@@ -5,17 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "appliance/base/clock.h"
 #include "provisioning/console/committing.h"
 #include "provisioning/console/history.h"
+#include "provisioning/console/history_file.h"
 #include "provisioning/console/terminal.h"
 #include "provisioning/store/settings.h"
 
-#define HISTORY_LINES 500
-
 struct editor {
 	struct console *console;
+	struct terminal_size size; /* that libedit knows of */
 	EditLine *edit;
 	History *history;
 	char *prompt;
@@ -101,6 +102,51 @@ static unsigned char on_tab(EditLine *edit, int key)
 	return result;
 }
 
+static void follow_size(struct editor *editor)
+{
+	struct terminal_size size = terminal_size();
+
+	if (size.rows != editor->size.rows || size.columns != editor->size.columns)
+		el_resize(editor->edit);
+	editor->size = size;
+}
+
+/* The next character; octets that make none are dropped. A signal before or in the wait ends it: none is lost. */
+static int on_read(EditLine *edit, wchar_t *key)
+{
+	mbstate_t state = {0};
+
+	for (;;) {
+		char octet;
+		ssize_t got;
+		size_t made;
+
+		if (terminal_wait() != TERMINAL_INPUT) {
+			errno = EINTR;
+			return -1;
+		}
+		got = read(STDIN_FILENO, &octet, 1);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return (int)got;
+		follow_size(editor_of(edit));
+		made = mbrtowc(key, &octet, 1, &state);
+		if (made == (size_t)-1)
+			state = (mbstate_t){0};
+		else if (made != (size_t)-2)
+			return 1;
+	}
+}
+
+static void recall(const char *line, void *arg)
+{
+	struct editor *editor = arg;
+	HistEvent event;
+
+	history(editor->history, &event, H_ENTER, line);
+}
+
 static void set_prompt(struct editor *editor)
 {
 	free(editor->prompt);
@@ -116,6 +162,7 @@ static void editor_init(struct editor *editor, struct console *console)
 	history(editor->history, &event, H_SETSIZE, HISTORY_LINES);
 	history(editor->history, &event, H_SETUNIQUE, 1);
 	el_set(editor->edit, EL_CLIENTDATA, editor);
+	el_set(editor->edit, EL_GETCFN, on_read);
 	el_set(editor->edit, EL_PROMPT, prompt_of);
 	el_set(editor->edit, EL_EDITOR, "emacs");
 	el_set(editor->edit, EL_HIST, history, editor->history);
@@ -124,23 +171,38 @@ static void editor_init(struct editor *editor, struct console *console)
 	el_set(editor->edit, EL_BIND, "?", "inkan-list", NULL);
 	el_set(editor->edit, EL_BIND, "\t", "inkan-complete", NULL);
 	el_set(editor->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
+	editor->size = terminal_size();
+	history_read(console, recall, editor);
+}
+
+static size_t word_start(const char *line, size_t column)
+{
+	size_t at = column < strlen(line) ? column : strlen(line);
+
+	while (at > 0 && line[at - 1] != ' ' && line[at - 1] != '\t')
+		at--;
+	return at;
 }
 
 static void run_typed(struct editor *editor, char *line)
 {
 	struct fault fault;
-	HistEvent event;
+	bool done, understood;
 
 	line[strcspn(line, "\r\n")] = '\0';
 	if (line[strspn(line, " \t")] == '\0')
 		return;
-	if (!console_run_line(editor->console, line, &fault)) {
+	done = console_run_line(editor->console, line, &fault);
+	understood = done || fault.exit_code != EXIT_USAGE;
+	if (!done)
 		fault_print(&fault, line, "", editor->console->messages);
-		if (fault.exit_code == EXIT_USAGE)
-			line[history_safe_length(line, fault.column)] = '\0';
-	}
-	if (line[strspn(line, " \t")] != '\0')
-		history(editor->history, &event, H_ENTER, line);
+	if (!understood)
+		line[history_safe_length(line, word_start(line, fault.column))] = '\0';
+	if (!history_may_hold(line, understood))
+		return;
+	recall(line, editor);
+	if (understood)
+		history_append(editor->console, line);
 }
 
 static void say_changed(struct editor *editor, const struct revision *running)

@@ -4,7 +4,7 @@
 
 #include "provisioning/console/console.h"
 
-/* Lines until exit, end of input or hang-up. The history lives as long as the login; no secret comes into it. */
+/* Lines until exit, end of input or hang-up. The history is the account's (history.h). */
 void editor_run(struct console *console);
 
 /* The words that `?` lists behind `before`, one a line with help; the text that Tab adds there ("" for none); free() both. */

@@ -303,6 +303,26 @@ bool grammar_parse(const struct sentences *sentences, const struct line_word *wo
 	return fine;
 }
 
+void grammar_place(const struct sentences *sentences, const struct line_word *words, size_t at, size_t *from, size_t *len)
+{
+	struct state state = state_first(sentences);
+	struct parsed parsed = {0};
+	size_t reached;
+
+	*from = 0;
+	*len = strlen(words[at].text);
+	if (take_words(&state, words, at, &parsed, &reached, NULL)) {
+		for (size_t i = 0; i < state.count; i++) {
+			const struct branch *branch = &state.branches[i];
+
+			if (branch->typed && *len == strlen(words[at].text))
+				setting_place(branch->setting, branch->type, words[at].text, from, len);
+		}
+	}
+	free(state.branches);
+	parsed_clear(&parsed);
+}
+
 /* ---- what may come next ---- */
 
 void expectations_clear(struct expectations *expectations)
@@ -346,7 +366,8 @@ static void expect_branch(struct expectations *found, const struct state *state,
 							    .typed = branch->typed,
 							    .help = help,
 							    .form = branch->typed ? setting_type_form(branch->type) : NULL,
-							    .setting = branch->setting};
+							    .setting = branch->setting,
+							    .sentence = state->sentences->items[branch->sentence].form};
 }
 
 bool grammar_expect(const struct sentences *sentences, const struct line_word *words, size_t count, const char *beginning,

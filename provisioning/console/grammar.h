@@ -35,6 +35,8 @@ struct parsed {
 /* On failure *at is the index of the word that the error is about (`count` when something is missing). */
 bool grammar_parse(const struct sentences *sentences, const struct line_word *words, size_t count, struct parsed *parsed,
 		   size_t *at, struct err *err) MUST_USE;
+/* The part of words[at], which grammar_parse refused, that is at fault: octets of its text. */
+void grammar_place(const struct sentences *sentences, const struct line_word *words, size_t at, size_t *from, size_t *len);
 void parsed_clear(struct parsed *parsed);
 bool parsed_has(const struct parsed *parsed, const char *word); /* is there such a literal or typed word */
 
@@ -45,6 +47,7 @@ struct expectation {
 	const char *help; /* of the sentence, when this word ends it or no other shares it; else "" */
 	const char *form; /* of typed words: how to write them; else NULL */
 	const struct setting_row *setting; /* whose value it is; else NULL */
+	const char *sentence; /* the form of the (first) one that it stands in */
 };
 
 struct expectations {

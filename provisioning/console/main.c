@@ -19,6 +19,7 @@
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/script.h"
+#include "provisioning/console/terminal.h"
 
 #define DEFAULT_STATE "/var/lib/inkan"
 
@@ -154,6 +155,7 @@ int main(int argc, char **argv)
 		return audit_verify_program(argc - 3, argv + 3);
 	umask(077);
 	(void)signal(SIGXFSZ, SIG_IGN); /* a full disk is an error like any other */
+	terminal_set_locale();
 	process_no_dump();
 	if (!read_options(argc, argv, &options))
 		return usage();

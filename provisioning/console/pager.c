@@ -6,6 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "provisioning/console/columns.h"
 #include "provisioning/console/terminal.h"
 
 #define MORE "---(more)---"
@@ -28,11 +29,15 @@ unsigned pager_line_rows(struct bytes line, unsigned columns)
 {
 	size_t width = 0;
 
-	for (size_t i = 0; i < line.len; i++) {
-		if (line.data[i] == '\t')
+	for (size_t i = 0; i < line.len;) {
+		size_t tab = i;
+
+		while (tab < line.len && line.data[tab] != '\t')
+			tab++;
+		width += text_columns(bytes_slice(line, i, tab));
+		if (tab < line.len)
 			width += TAB_COLUMNS - width % TAB_COLUMNS;
-		else
-			width += (line.data[i] & 0xc0) != 0x80;
+		i = tab + 1;
 	}
 	return width == 0 ? 1 : (unsigned)((width + columns - 1) / columns);
 }

@@ -10,10 +10,16 @@
 
 bool relay_open(struct relay_client *client, const char *state, struct err *err)
 {
+	return relay_open_within(client, state, RELAY_CALL_MS, err);
+}
+
+bool relay_open_within(struct relay_client *client, const char *state, int call_ms, struct err *err)
+{
 	struct control_client control;
 	bool fine;
 
-	if (!control_open(&control, state, err))
+	client->call_ms = call_ms;
+	if (!control_open_within(&control, state, call_ms, err))
 		return false;
 	fine = control_relay(&control, &client->fd, err);
 	control_close(&control);
@@ -54,7 +60,7 @@ static bool read_answer(uint16_t type, struct msg *msg, uint32_t n_columns, stru
 
 bool relay_ask(struct relay_client *client, struct query *query, uint32_t n_columns, struct query_rows *rows, struct err *err)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + RELAY_CALL_MS;
+	int64_t deadline_ms = clock_monotonic_ms() + client->call_ms;
 	struct buf out = {0}, answer = {0};
 	uint16_t type = 0;
 	struct msg msg;
@@ -101,7 +107,7 @@ bool relay_ask_all(struct relay_client *client, struct query *query, uint32_t n_
 
 bool relay_content(struct relay_client *client, struct bytes octets, struct err *err)
 {
-	int64_t deadline_ms = clock_monotonic_ms() + RELAY_CALL_MS;
+	int64_t deadline_ms = clock_monotonic_ms() + client->call_ms;
 
 	while (octets.len > 0) {
 		struct bytes piece = bytes_slice(octets, 0, QUERY_CONTENT_MAX_BYTES);

@@ -8,10 +8,12 @@
 
 struct relay_client {
 	int fd;
+	int call_ms;
 };
 
 /* By way of inkand. ERR_UNAVAILABLE: it or the relay is not running. */
 bool relay_open(struct relay_client *client, const char *state, struct err *err) MUST_USE;
+bool relay_open_within(struct relay_client *client, const char *state, int call_ms, struct err *err) MUST_USE;
 void relay_close(struct relay_client *client);
 
 /* Asks for one page; *rows has `n_columns` columns. query->cursor is moved to the next page ("" after the last). */

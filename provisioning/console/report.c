@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provisioning/console/columns.h"
+
 #define COLUMN_GAP 2
 #define RECORD_COLUMNS 79
 
@@ -35,14 +37,9 @@ void report_clear(struct report *report)
 	*report = (struct report){0};
 }
 
-/* Columns of a terminal: UTF-8 continuation octets take none. */
 static size_t width_of(const char *text)
 {
-	size_t width = 0;
-
-	for (; *text != '\0'; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
+	return text_columns(bytes_text(text));
 }
 
 static size_t column_width(const struct report *report, size_t column, bool heading)

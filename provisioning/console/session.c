@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "provisioning/console/checkpoint.h"
+#include "provisioning/console/columns.h"
 #include "provisioning/console/commands.h"
 #include "provisioning/store/words.h"
 
@@ -77,7 +78,7 @@ static void audit_refusal(struct console *console, const struct line *line, stru
 	size_t known = 0;
 	char *result;
 
-	for (; known < line->count && line->words[known].column < fault->column; known++) {
+	for (; known < line->count && line->words[known].column + line->words[known].width <= fault->column; known++) {
 		if (known > 0)
 			buf_put_byte(&what, ' ');
 		word_put(&what, line->words[known].text);
@@ -92,11 +93,23 @@ static void audit_refusal(struct console *console, const struct line *line, stru
 
 static void put_mark(const struct fault *fault, const char *line, FILE *to)
 {
-	for (size_t i = 0; i < fault->column; i++) {
-		if (line[i] == '\0' || ((unsigned char)line[i] & 0xc0) != 0x80)
-			fputc(line[i] == '\t' ? '\t' : ' ', to);
+	size_t len = strlen(line), column = fault->column < len ? fault->column : len;
+	size_t width = text_columns(bytes_slice(bytes_text(line), column, column + fault->width));
+
+	for (size_t i = 0; i < column;) {
+		size_t next = i + 1;
+
+		while (next < column && ((unsigned char)line[next] & 0xc0) == 0x80)
+			next++;
+		if (line[i] == '\t')
+			fputc('\t', to);
+		else
+			fprintf(to, "%*s", (int)text_columns(bytes_slice(bytes_text(line), i, next)), "");
+		i = next;
 	}
-	for (size_t i = 0; i < fault->width; i++)
+	for (size_t i = column; i < fault->column; i++)
+		fputc(' ', to);
+	for (size_t i = 0; i < (width > 0 ? width : 1); i++)
 		fputc('^', to);
 	fputc('\n', to);
 }
@@ -123,6 +136,22 @@ static bool misunderstood(struct fault *fault, const struct line *line, size_t a
 		fault->column = strlen(line->text) + 1;
 		fault->width = 1;
 	}
+	return false;
+}
+
+/* Of the words from `first` on: the part of words[at] that is wrong, where its text stands in the line as it is. */
+static bool misunderstood_word(struct fault *fault, const struct sentences *sentences, const struct line *line, size_t first,
+			       size_t at)
+{
+	const struct line_word *word = &line->words[first + at];
+	size_t from, len;
+
+	misunderstood(fault, line, first + at);
+	if (first + at >= line->count || word->quoted || strlen(word->text) != word->width)
+		return false;
+	grammar_place(sentences, line->words + first, at, &from, &len);
+	fault->column += from;
+	fault->width = len;
 	return false;
 }
 
@@ -214,7 +243,7 @@ static bool check_settings(const struct command *command, const struct line *lin
 		return true;
 	sentences = settings_sentences(partial);
 	if (!grammar_parse(&sentences, line->words + 1, count - 1, &parsed, &at, &fault->err))
-		return misunderstood(fault, line, at + 1);
+		return misunderstood_word(fault, &sentences, line, 1, at);
 	parsed_clear(&parsed);
 	return true;
 }
@@ -229,7 +258,7 @@ static bool parse_line(struct console *console, const struct line *line, size_t 
 	if (fine)
 		*command = &commands[indexes[parsed->sentence]];
 	else
-		misunderstood(fault, line, at);
+		misunderstood_word(fault, &sentences, line, 0, at);
 	free((void *)sentences.items);
 	free(indexes);
 	return fine;

@@ -1,7 +1,11 @@
 #include "provisioning/console/terminal.h"
 
 #include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -65,7 +69,7 @@ static enum terminal_event what_came(void)
 }
 
 /* The signals are let through in the wait alone, so that none comes between the look and the wait. */
-static int wait_for_key(const sigset_t *usual)
+static int wait_for_key(const sigset_t *usual, const struct timespec *timeout)
 {
 	struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
 
@@ -73,7 +77,7 @@ static int wait_for_key(const sigset_t *usual)
 		errno = EINTR;
 		return -1;
 	}
-	return ppoll(&wait, 1, NULL, usual);
+	return ppoll(&wait, 1, timeout, usual);
 }
 
 /* ---- nobody there ---- */
@@ -162,13 +166,11 @@ bool terminal_was_idle(void)
 
 /* ---- a key ---- */
 
-enum terminal_event terminal_wait(void)
+static int wait_with_signals(const struct timespec *timeout)
 {
 	sigset_t held, usual;
 	int ready;
 
-	if (!watching || !isatty(STDIN_FILENO))
-		return hung_up ? TERMINAL_HUNG_UP : TERMINAL_INPUT;
 	sigemptyset(&held);
 	sigaddset(&held, SIGINT);
 	sigaddset(&held, SIGHUP);
@@ -177,13 +179,57 @@ enum terminal_event terminal_wait(void)
 	terminal_idle_begin();
 	sigprocmask(SIG_BLOCK, &held, &usual);
 	do
-		ready = wait_for_key(&usual);
+		ready = wait_for_key(&usual, timeout);
 	while (ready < 0 && errno == EINTR && !interrupted); /* another signal: SIGWINCH, SIGCONT */
 	sigprocmask(SIG_SETMASK, &usual, NULL);
 	terminal_idle_end();
-	if (interrupted)
-		return what_came();
-	return TERMINAL_INPUT;
+	return ready;
+}
+
+enum terminal_event terminal_wait(void)
+{
+	if (!watching || !isatty(STDIN_FILENO))
+		return hung_up ? TERMINAL_HUNG_UP : TERMINAL_INPUT;
+	(void)wait_with_signals(NULL);
+	return interrupted ? what_came() : TERMINAL_INPUT;
+}
+
+bool terminal_wait_for(int timeout_ms, enum terminal_event *event)
+{
+	const struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+	int ready = wait_with_signals(&timeout);
+
+	*event = interrupted ? what_came() : TERMINAL_INPUT;
+	return interrupted || ready > 0;
+}
+
+static bool names_locale(void)
+{
+	static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+	for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+		const char *value = getenv(variables[i]);
+
+		if (value != NULL && *value != '\0')
+			return true;
+	}
+	return false;
+}
+
+static bool shows_utf8;
+
+void terminal_set_locale(void)
+{
+	bool named = names_locale() && setlocale(LC_CTYPE, "") != NULL;
+
+	shows_utf8 = named && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+	if (!named)
+		setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+bool terminal_shows_utf8(void)
+{
+	return shows_utf8;
 }
 
 bool terminal_interrupted(void)

@@ -26,6 +26,13 @@ enum terminal_event terminal_wait(void);
 /* Calls of frame.h are not ended meanwhile, whatever came before (uninterrupted.h). */
 void terminal_shield(bool shielded);
 
+/* Characters of the terminal, by LC_ALL, LC_CTYPE and LANG; a line that sets none of them may send UTF-8 and is sent ASCII. */
+void terminal_set_locale(void);
+bool terminal_shows_utf8(void);
+
+/* Waits at most so long; false when the time has passed. Else *event, as terminal_wait. */
+bool terminal_wait_for(int timeout_ms, enum terminal_event *event);
+
 bool terminal_interrupted(void); /* Ctrl-C or worse came since the last _begin_line */
 void terminal_begin_line(void);
 bool terminal_is_over(void); /* a hang-up: the login is to end */

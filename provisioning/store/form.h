@@ -30,6 +30,12 @@ bool form_next_choice(struct bytes *rest, struct bytes *choice);
 /* Checks a word against a type: ERR_INVALID with a text that names the allowed form. */
 bool setting_type_check(enum setting_type type, const char *value, struct err *err) MUST_USE;
 
+/* The part of a refused value that is at fault (of the row's range too; row NULL: of the type); all of it where none is alone. */
+void setting_place(const struct setting_row *row, enum setting_type type, const char *text, size_t *from, size_t *len);
+
+/* The octet where an expression does not compile; behind its end: it does. */
+size_t setting_regex_fault(const char *text);
+
 /* What to type, for people: "ADDRESS:PORT", "number". */
 const char *setting_type_form(enum setting_type type);
 

@@ -147,6 +147,18 @@ static bool check_next_hop(const char *value, struct err *err)
 	return colon == NULL || check_port(colon + 1, err);
 }
 
+size_t setting_regex_fault(const char *text)
+{
+	PCRE2_SIZE offset;
+	int number;
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_CASELESS, &number, &offset, NULL);
+
+	if (code == NULL)
+		return offset;
+	pcre2_code_free(code);
+	return strlen(text) + 1;
+}
+
 static bool check_regex(const char *value, struct err *err)
 {
 	PCRE2_UCHAR message[256];

@@ -264,8 +264,8 @@ static void an_error_points_at_its_place(void)
 		int exit_code;
 		const char *printed;
 	} cases[] = {
-	    {"set server default smtp listen 0.0.0.0:99999", 31, 13, EXIT_USAGE,
-	     "set server default smtp listen 0.0.0.0:99999\n                               ^^^^^^^^^^^^^\n"
+	    {"set server default smtp listen 0.0.0.0:99999", 39, 5, EXIT_USAGE,
+	     "set server default smtp listen 0.0.0.0:99999\n                                       ^^^^^\n"
 	     "error: port \"99999\" is not a number from 1 to 65535\n"},
 	    {"  frobnicate", 2, 10, EXIT_USAGE, NULL},
 	    {"show", 5, 1, EXIT_USAGE, NULL},
