@@ -262,7 +262,7 @@ static const struct {
 	const char *command, *names; /* how its form begins, and what its filters are called */
 } filtered[] = {
     {"show log delivery", "id|server|sender|from|to|status|text|since|until|last|count"},
-    {"show log audit", "last|who|from|what|since|until|failed"},
+    {"show log audit", "last|row|who|what|since|until|failed"},
     {"show queue", "server|destination|sender|recipient|state|count"},
     {"show sessions", "server|count"},
 };
