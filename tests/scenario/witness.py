@@ -35,7 +35,7 @@ def watch(processor, path):
 class Witness:
     def __init__(self):
         self.scratch = tempfile.NamedTemporaryFile(prefix="inkan-witness-")
-        self.output = tempfile.TemporaryFile("w+")
+        self.output = tempfile.NamedTemporaryFile(prefix="inkan-witness-")
         self.processes = [subprocess.Popen([sys.executable, __file__, str(cpu), self.scratch.name], stdout=self.output)
                           for cpu in os.sched_getaffinity(0)]
 
@@ -43,8 +43,8 @@ class Witness:
         for process in self.processes:
             process.terminate()
             process.wait()
-        self.output.seek(0)
-        stalls = [tuple(map(float, line.split())) for line in self.output if line.count(" ") == 2]
+        with open(self.output.name, encoding="ascii") as lines:
+            stalls = [tuple(map(float, line.split())) for line in lines]
         self.output.close()
         self.scratch.close()
         return stalls
