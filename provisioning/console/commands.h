@@ -12,6 +12,8 @@ command_run show_audit;
 
 /* cmd_audit_export.c */
 command_run audit_export, audit_verify, show_audit_keys;
+/* cmd_backup.c */
+command_run backup, backup_force, restore;
 
 /* cmd_certificate.c */
 command_run certificate_import, certificate_renew, certificate_delete, certificate_delete_previous;

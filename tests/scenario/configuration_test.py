@@ -183,6 +183,23 @@ def settings_go_out_and_come_back():
 
 
 @test
+def a_backup_brings_a_running_appliance_back():
+    file = pathlib.Path(BOX.directory, "backup")
+    BOX.console("set system host-name backed-up.example.com", "commit")
+    BOX.console(f"backup {file}")
+    before = BOX.console("show configuration")
+    rows = len(json.loads(BOX.console("show log audit 1000 | json")))
+    BOX.console("set system host-name after.example.com", "delete server default smtp allow-network", "commit")
+    contains(greeting(), "after.example.com")
+    password = pathlib.Path(BOX.env["ADMIN_PASSWORD_FILE"]).read_text()
+    contains(BOX.console(f"restore {file}", stdin=password), "Restored: ")
+    equal(BOX.console("show configuration"), before, "the configuration")
+    contains(greeting(), "backed-up.example.com")
+    equal(send(BOX.port, "a@example.com", ["b@example.com"], MAIL)[0], 250, "mail afterwards")
+    equal(len(json.loads(BOX.console("show log audit 1000 | json"))) > rows + 4, True, "the audit trail goes on")
+
+
+@test
 def an_address_that_is_taken_is_found_before_anything_changes():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

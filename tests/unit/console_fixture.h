@@ -29,6 +29,7 @@ bool run(struct fixture *fixture, const char *text, struct fault *fault);
 bool done(struct fixture *fixture, const char *text); /* it must not fail */
 void refused(struct fixture *fixture, const char *text, const char *why); /* it must */
 
+/* `what` NULL: whatever it was */
 void last_audit(struct fixture *fixture, const char *what, const char *result);
 uint64_t running(struct fixture *fixture);
 
