@@ -16,6 +16,7 @@ const struct command commands[] = {
     {"audit export <file>", ANY_MODE, ROLE_ADMINISTRATOR | ROLE_AUDITOR, true, audit_export,
      "Write the audit to a file, signed by the token"},
     {"audit verify <file>", ANY_MODE, ROLES_ALL, false, audit_verify, "Check an exported audit"},
+
     {"backup <file>", ANY_MODE, ROLE_ADMINISTRATOR, true, backup, "Write configuration, certificates, accounts to a file"},
     {"backup <file> force", ANY_MODE, ROLE_ADMINISTRATOR, true, backup_force, "The same, in place of a file that is there"},
     {"restore <file>", ANY_MODE, ROLE_ADMINISTRATOR, true, restore, "Bring a backup back in place of all that is here"},
@@ -112,6 +113,8 @@ const struct command commands[] = {
     {"show tls counters", OPERATIONAL, ROLES_ALL, false, show_tls_counters, "Show TLS connections and handshakes"},
     {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
     {"show system programs", OPERATIONAL, ROLES_ALL, false, show_programs, "Show the programs that inkand watches"},
+
+    {"system setup", OPERATIONAL, ROLE_ADMINISTRATOR, true, system_setup, "Make a first configuration by question and answer"},
 
     {"configure", OPERATIONAL, ROLES_ALL, false, configure, "Enter configuration mode"},
     {"set <setting...>", EDITING, ROLES_OPERATING, true, set_setting, "Set a value in the candidate configuration"},

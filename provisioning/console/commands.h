@@ -52,6 +52,9 @@ struct query;
 bool read_pairs(const struct parsed *parsed, const char *const *names, struct query *query, size_t *count,
 		struct err *err) MUST_USE;
 
+/* cmd_setup.c */
+command_run system_setup;
+
 /* cmd_tls.c */
 command_run show_tls, show_tls_counters;
 

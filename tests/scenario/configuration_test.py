@@ -112,12 +112,12 @@ def what_was_late_before_the_start_never_runs():
 class Typist:
     """A login at a terminal, up to the question for the password."""
 
-    def __init__(self):
+    def __init__(self, term="vt100"):
         words = shlex.split(BOX.env["INKAN"])
         words = [w for i, w in enumerate(words) if w != "-P" and words[i - 1] != "-P"]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execve(words[0], words, {**os.environ, "TERM": "vt100"})
+            os.execve(words[0], words, {**os.environ, "TERM": term})
         self.seen = ""
 
     def until(self, wanted, seconds=60):
@@ -163,6 +163,24 @@ def a_secret_in_a_wrong_line_is_not_recalled():
     typist.type("\x10", "hsm login")  # Ctrl-P
     recalled = typist.type("\x15show accounts | count\r", "admin> ")
     equal("hunter2" in recalled, False, "the PIN is in the history")
+    os.write(typist.fd, b"exit\r")
+    equal(typist.status(), 0, "exit status")
+
+
+@test
+def the_setup_is_left_without_a_trace_of_the_step():
+    typist = Typist("dumb")
+    typist.log_in()
+    typist.type("system setup\r", "Host name")
+    typist.type("not a name\r", "Host name")
+    typist.type("setup.example.com\r", "DNS server")
+    typist.type("\r", "PKCS#11 module")
+    typist.type("/no/such/module.so\r", "Label of the token: ")
+    typist.type("\x03", "admin> ")
+    contains(typist.seen, "what this step has set is dropped")
+    equal(max(len(line) for line in typist.seen.split("\r\n")) <= 80, True, "lines fit 80 columns")
+    contains(BOX.console("show configuration | match host-name"), "setup.example.com")
+    equal(BOX.console("show configuration | compare"), "", "what was set before Ctrl-C")
     os.write(typist.fd, b"exit\r")
     equal(typist.status(), 0, "exit status")
 
