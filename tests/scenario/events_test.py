@@ -104,6 +104,7 @@ def bounces_and_statistics():
         assert all(isinstance(value, str) for value in got["statistics"][0].values()), got
         equal(ask(box, "statistics", {**month, "total": "1"})[1]["statistics"][0]["date"], today()[:7])
         equal(ask(box, "statistics", {"year": 2001, "month": 1})[0], 204)
+        equal(ask(box, "blocks", {"server_composition": "default", "email": "bad@"}), (204, None), "nothing is blocked")
 
 
 @test
@@ -123,6 +124,10 @@ def faults_are_errors_that_the_clients_can_read():
                 ("path", 404, "", lambda: ask(box, "nothing", good)),
                 ("type", 415, "", lambda: ask(box, "deliveries", good, kind="text/plain")),
                 ("json", 400, "", lambda: ask(box, "deliveries", good, form=True, kind="application/json")),
+                ("blocks of no server", 400, "server_composition", lambda: ask(box, "blocks", {})),
+                ("a wrong key for the audit", 401, "api_key", lambda: ask(box, "auditlogs", {"type": "login"}, key="wrong")),
+                ("the audit", 403, "", lambda: ask(box, "auditlogs", {"type": "login"})),
+                ("the audit's file", 403, "", lambda: ask(box, "auditlogs", {"type": "login"}, path="/transaction/v2/{}/download.json")),
                 ("large", 413, "", lambda: ask(box, "deliveries", {**good, "to": "x" * 70000}))]:
             status, got = call()
             equal(status, want, what)

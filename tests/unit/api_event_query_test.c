@@ -82,6 +82,9 @@ static void names_what_is_wrong(void)
 	    {API_BOUNCES, "{\"server_composition\":\"s\"}", ""},
 	    {API_BOUNCES, "{\"server_composition\":\"s\",\"start_date\":\"2025-02-02\",\"end_date\":\"2025-02-01\"}", "end_date"},
 	    {API_STATISTICS, "{}", "year month"},
+	    {API_BLOCKS, "{\"server_composition\":\"s\",\"email\":\"a\",\"removed\":\"0\"}", ""},
+	    {API_BLOCKS, "{\"r\":0,\"start_date\":\"x\"}", "server_composition start_date r"},
+	    {API_AUDITLOGS, "{\"type\":\"login\"}", ""},
 	    {API_STATISTICS, "{\"year\":2025,\"month\":13}", "month"},
 	    {API_STATISTICS, "{\"year\":\"25\",\"month\":1}", "year"},
 	};

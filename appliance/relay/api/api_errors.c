@@ -34,6 +34,8 @@ static const struct {
     [API_FAULT_REFUSED] = {400, "13-002", "%s", "メールを受け付けられません: %s"},
     [API_FAULT_EXPIRED] = {400, "13-003", "S/MIME certificate is expired", "S/MIME certificate is expired"},
     [API_FAULT_TIMEOUT] = {408, "12-007", "The request took too long", "リクエストが時間内に完了しませんでした"},
+    [API_FAULT_CONSOLE_ONLY] = {403, "12-008", "The audit log is not read by the API: on the console, show log audit",
+				"監査ログは API では取得できません。コンソールの show log audit を使用してください"},
 };
 
 void api_errors_add(struct api_errors *errors, enum api_fault fault, const char *field, const char *detail)

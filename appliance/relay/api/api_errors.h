@@ -30,7 +30,8 @@ enum api_fault {
 	API_FAULT_BUSY, /* try again later; detail */
 	API_FAULT_REFUSED, /* the mail; detail: the reply as SMTP would have it */
 	API_FAULT_EXPIRED, /* the certificate: exactly service.md N4's words */
-	API_FAULT_TIMEOUT
+	API_FAULT_TIMEOUT,
+	API_FAULT_CONSOLE_ONLY, /* the audit */
 };
 
 struct api_error {

@@ -9,7 +9,7 @@
 
 #define TEXT_MAX_BYTES 1024
 
-static const char *const kind_names[] = {"deliveries", "bounces", "statistics"};
+static const char *const kind_names[] = {"deliveries", "bounces", "statistics", "blocks", "auditlogs"};
 static const char *const status_names[] = {[QUEUE_LOG_QUEUED] = "queued",
 					   [QUEUE_LOG_SUCCEEDED] = "succeeded",
 					   [QUEUE_LOG_FAILED] = "failed",
@@ -167,6 +167,14 @@ static void read_list(struct reader *reader, bool bounces, int64_t now)
 	filter->skip = (size_t)number(reader, "p", 0, API_EVENT_PAGE_MAX, 0) * filter->limit;
 }
 
+/* Of blocks; what it may be in the way of an address is no matter where none is blocked. */
+static void read_blocks(struct reader *reader, int64_t now)
+{
+	read_span(reader, now);
+	number(reader, "r", 1, API_EVENT_ROWS_MAX, API_EVENT_ROWS_DEFAULT);
+	number(reader, "p", 0, API_EVENT_PAGE_MAX, 0);
+}
+
 static void read_month(struct reader *reader)
 {
 	long year = number(reader, "year", 2000, 9999, -1), month = number(reader, "month", 1, 12, -1);
@@ -189,11 +197,13 @@ bool api_event_query_read(const json_t *fields, enum api_event_kind kind, int64_
 
 	*query = (struct api_event_query){0};
 	query->server = text(&reader, "server_composition");
-	if (query->server == NULL && kind != API_STATISTICS)
+	if (query->server == NULL && kind != API_STATISTICS && kind != API_AUDITLOGS)
 		api_errors_add(errors, API_FAULT_REQUIRED, "server_composition", "");
 	if (kind == API_STATISTICS)
 		read_month(&reader);
-	else
+	else if (kind == API_BLOCKS)
+		read_blocks(&reader, now);
+	else if (kind != API_AUDITLOGS)
 		read_list(&reader, kind == API_BOUNCES, now);
 	return errors->n_rows == 0;
 }

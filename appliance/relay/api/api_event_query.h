@@ -14,7 +14,8 @@
 #define API_EVENT_ROWS_MAX 100
 #define API_EVENT_PAGE_MAX 1000000
 
-enum api_event_kind { API_DELIVERIES, API_BOUNCES, API_STATISTICS };
+/* Inkan blocks no recipients, so that a good request for blocks finds none; its audit is for the console alone. */
+enum api_event_kind { API_DELIVERIES, API_BOUNCES, API_STATISTICS, API_BLOCKS, API_AUDITLOGS };
 
 /* Texts are views into the fields, or into `numbers`. */
 struct api_event_query {

@@ -125,7 +125,16 @@ static void on_days(const struct event_day *days, size_t count, const struct err
 static void list(struct api_events *events)
 {
 	struct api_event_query *query = &events->query;
+	struct buf nothing = {0};
 
+	if (events->kind == API_BLOCKS) {
+		reply(events, 0, &nothing);
+		return;
+	}
+	if (events->kind == API_AUDITLOGS) {
+		refuse(events, API_FAULT_CONSOLE_ONLY, "", "");
+		return;
+	}
 	events->listing = true;
 	if (events->kind == API_STATISTICS) {
 		event_days(events->context->queue, events->server->name, query->first_day, query->last_day, on_days, events);

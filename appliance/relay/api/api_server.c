@@ -130,6 +130,11 @@ static const struct route {
     {"POST", "/api/v1/deliveries/list.json", &events, API_DELIVERIES},
     {"POST", "/api/v1/bounces/list.json", &events, API_BOUNCES},
     {"POST", "/api/v1/statistics/list.json", &events, API_STATISTICS},
+    {"POST", "/transaction/v2/blocks/list.json", &events, API_BLOCKS},
+    {"POST", "/api/v2/blocks/list.json", &events, API_BLOCKS},
+    {"POST", "/api/v1/blocks/list.json", &events, API_BLOCKS},
+    {"POST", "/transaction/v2/auditlogs/list.json", &events, API_AUDITLOGS},
+    {"POST", "/transaction/v2/auditlogs/download.json", &events, API_AUDITLOGS},
 };
 
 static const struct route *find_route(const char *path)
