@@ -105,7 +105,7 @@ static void say_committed(struct console *console, const struct revision *next, 
 	running.number = committed->number;
 	waits = revision_waits_text(&running, clock_wall_ms());
 	if (waits != NULL)
-		console_say(console, "It waits for its confirmation: %s", waits);
+		console_say(console, "It waits: %s", waits);
 	free(waits);
 	if (committed->inkand)
 		tls_warn(console, &next->settings);

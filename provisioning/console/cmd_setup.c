@@ -295,8 +295,8 @@ bool system_setup(struct console *console, const struct parsed *parsed, struct e
 	(void)parsed;
 	if (!nothing_is_edited(console, err))
 		return false;
-	console_say(console, "Enter alone skips a question, Ctrl-C leaves the setup. Each step is committed when\n"
-			     "its questions are answered, so that it can be left and begun again at any time.");
+	console_say(console, "Enter alone skips a question, Ctrl-C leaves the setup. Each step commits what\n"
+			     "its answers set: the setup can be left and begun again at any time.");
 	for (size_t i = 0; i < N_STEPS && !setup.ended; i++)
 		run_step(&setup, i);
 	if (setup.made.len > 0) {

@@ -119,9 +119,9 @@ char *revision_waits_text(const struct revision *running, int64_t now_ms)
 	if (running->confirm_ms == 0)
 		return NULL;
 	if (seconds <= 0)
-		return mem_format("revision %llu was not confirmed in time and is being rolled back to revision %llu",
+		return mem_format("revision %llu was not confirmed in time and is being rolled back to %llu",
 				  (unsigned long long)running->number, (unsigned long long)running->confirm_back);
-	return mem_format("revision %llu will be rolled back to revision %llu in %lld %s unless confirmed (commit)",
+	return mem_format("revision %llu will be rolled back to %llu in %lld %s unless you commit",
 			  (unsigned long long)running->number, (unsigned long long)running->confirm_back,
 			  seconds < 60 ? seconds : minutes,
 			  seconds == 1	 ? "second"

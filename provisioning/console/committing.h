@@ -28,7 +28,8 @@ bool revision_commit(struct console *console, const struct revision *next, bool 
 /* A `commit confirmed` whose time is over. */
 bool revision_is_late(const struct revision *running, int64_t now_ms);
 
-/* "revision 12 will be rolled back to revision 11 in 5 minutes unless confirmed (commit)"; free() it. NULL: it does not wait. */
+/* "revision 12 will be rolled back to 11 in 5 minutes unless you commit", at most 80 columns; free() it. NULL: it does not wait.
+ */
 char *revision_waits_text(const struct revision *running, int64_t now_ms);
 
 /*

@@ -67,13 +67,14 @@ static void what_is_confirmed_stays(void)
 
 		fixture_open(&fixture, true);
 		commit_two(&fixture, "commit confirmed 5");
-		CHECK_TEXT(fixture.messages, "Committed as revision 2\nIt waits for its confirmation: revision 2 will be rolled "
-					     "back to revision 1 in 5 minutes unless confirmed (commit)\n");
+		CHECK_TEXT(
+		    fixture.messages,
+		    "Committed as revision 2\nIt waits: revision 2 will be rolled back to 1 in 5 minutes unless you commit\n");
 		last_audit(&fixture, "commit confirmed 5 [revision 2, after 1]\n- set hsm threads 1\n+ set hsm threads 2", "ok");
 		CHECK(waits(&fixture));
 		done(&fixture, "show system commit");
 		CHECK_CONTAINS(fixture.out, "CONFIRM UNTIL");
-		CHECK_CONTAINS(fixture.messages, "Attention: revision 2 will be rolled back to revision 1");
+		CHECK_CONTAINS(fixture.messages, "Attention: revision 2 will be rolled back to 1 in");
 		done(&fixture, confirming[i]);
 		CHECK_CONTAINS(fixture.messages, "Revision 2 is confirmed and stays\n");
 		last_audit(&fixture, i == 0 ? "commit" : "commit check: confirmed", "ok");
@@ -147,8 +148,7 @@ static void another_commit_confirms_or_waits_anew(void)
 	CHECK_TEXT(row.comment, "and again");
 	revision_clear(&row);
 	done(&fixture, "commit confirmed 60");
-	CHECK_TEXT(fixture.messages,
-		   "From now on: revision 3 will be rolled back to revision 1 in 60 minutes unless confirmed (commit)\n");
+	CHECK_TEXT(fixture.messages, "From now on: revision 3 will be rolled back to 1 in 60 minutes unless you commit\n");
 	done(&fixture, "set hsm threads 4");
 	done(&fixture, "commit");
 	CHECK(!waits(&fixture));
