@@ -12,6 +12,7 @@
 #ifndef INKAN_BASE_BYTES_H
 #define INKAN_BASE_BYTES_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,7 @@ void buf_put_bytes(struct buf *buf, struct bytes bytes);
 void buf_put_text(struct buf *buf, const char *text);
 void buf_put_byte(struct buf *buf, uint8_t octet);
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+void buf_vprintf(struct buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 void buf_consume(struct buf *buf, size_t len); /* drops octets from the front */
 struct bytes buf_bytes(const struct buf *buf);
 const char *buf_text(struct buf *buf); /* NUL-terminated view, valid until the next change */

@@ -599,7 +599,7 @@ static bool confine(const char *state_directory, struct err *err)
 static bool open_store(struct relay *relay, const char *state_directory, struct err *err)
 {
 	char *mail = mem_format("%s/mail", state_directory);
-	const struct queue_settings settings = {.directory = mail, .ballast_bytes = 64u << 20};
+	const struct queue_settings settings = {.directory = mail, .ballast_bytes = 64u << 20, .recent_bytes = 4u << 20};
 	const struct queue_events events = {.ready = on_store_ready, .due = on_due, .health = on_health, .arg = relay};
 
 	relay->queue = queue_open(relay->base, &settings, &events, err);

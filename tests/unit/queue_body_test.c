@@ -405,6 +405,44 @@ static void finds_other_damage(void)
 	}
 }
 
+/* ---- from memory ---- */
+
+/* Three of 9,000 octets where 20,000 have room: the first is read from the store, where none is any more. */
+static void reads_the_newest_from_memory(void)
+{
+	struct fixture f = {.directory = test_directory()};
+	const struct queue_settings settings = {
+	    .directory = f.directory, .node = 7, .min_free_bytes = 1 << 20, .recent_bytes = 20000};
+	struct queue_claim *claim;
+
+	CHECK_OK(fixture_open_with(&f, &settings), &f.err);
+	for (uint32_t i = 0; i < 3; i++)
+		fixture_store(&f, 9000, 20 + i);
+	execute(&f, "DELETE FROM body");
+	claim = fixture_claim(&f, 3);
+	if (!CHECK_INT(claim->count, 3))
+		return;
+	CHECK(fixture_reader(&f, claim->items[0].message) == NULL);
+	CHECK_INT(f.err.code, ERR_INTEGRITY);
+	for (uint32_t i = 1; i < 3; i++) {
+		struct queue_reader *reader = fixture_reader(&f, claim->items[i].message);
+		struct buf got = {0};
+		uint8_t *want;
+
+		if (!CHECK(reader != NULL))
+			continue;
+		CHECK(fixture_read_all(&f, reader, QUEUE_PART_ORIGINAL, &got));
+		want = fixture_octets(9000, 20 + i);
+		CHECK(bytes_equal(buf_bytes(&got), bytes_of(want, 9000)));
+		free(want);
+		CHECK(fixture_verify(&f, reader));
+		buf_clear(&got);
+		queue_reader_close(reader);
+	}
+	queue_claim_free(claim);
+	fixture_end(&f);
+}
+
 /* ---- memory ---- */
 
 static long resident_kib(void)
@@ -476,6 +514,7 @@ int main(void)
 	TEST(closes_while_a_read_runs);
 	TEST(finds_a_flipped_bit_in_a_file);
 	TEST(finds_other_damage);
+	TEST(reads_the_newest_from_memory);
 	TEST(streams_50_mb_in_bounded_memory);
 	return test_finish();
 }

@@ -178,18 +178,28 @@ static void on_closing(evutil_socket_t fd, short what, void *arg)
 
 void smtp_client_write(struct smtp_client *client, struct buf *out)
 {
-	bufferevent_write(client->connection, out->data, out->len);
+	struct evbuffer *output = bufferevent_get_output(client->connection);
+	ssize_t sent = 0;
+
+	if (client->direct && evbuffer_get_length(output) == 0) /* spares the loop two system calls and a round */
+		sent = send(bufferevent_getfd(client->connection), out->data, out->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0)
+		sent = 0; /* the connection will find out why */
+	if ((size_t)sent < out->len)
+		evbuffer_add(output, out->data + sent, out->len - (size_t)sent);
 	buf_reset(out);
 }
 
 void smtp_client_command(struct smtp_client *client, const char *format, ...)
 {
-	struct evbuffer *output = bufferevent_get_output(client->connection);
+	struct buf line = {0};
 	va_list args;
 
 	va_start(args, format);
-	evbuffer_add_vprintf(output, format, args);
+	buf_vprintf(&line, format, args);
 	va_end(args);
+	smtp_client_write(client, &line);
+	buf_clear(&line);
 }
 
 static void send_quit(struct smtp_client *client)
@@ -268,6 +278,7 @@ static void on_connected(struct smtp_client *client)
 		return;
 	}
 	setsockopt(bufferevent_getfd(client->connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	client->direct = true;
 	smtp_hello_connected(client);
 }
 
@@ -318,6 +329,7 @@ static void close_connection(struct smtp_client *client)
 void smtp_client_take_connection(struct smtp_client *client, struct bufferevent *connection)
 {
 	client->connection = connection;
+	client->direct = false;
 	bufferevent_setcb(connection, on_readable, on_drained, on_event, client);
 	bufferevent_setwatermark(connection, EV_READ, 0, INPUT_HIGH_BYTES);
 	bufferevent_setwatermark(connection, EV_WRITE, SMTP_OUTPUT_LOW_BYTES, 0);

@@ -76,6 +76,7 @@ struct smtp_client {
 	struct smtp_capabilities capabilities;
 	bool plain; /* TLS did not work with this address: go on without */
 	bool encrypted;
+	bool direct; /* no layer between us and the socket: what can be written at once is */
 	size_t unread; /* octets behind the reply that is being handled */
 	struct smtp_transaction transaction;
 	unsigned messages;

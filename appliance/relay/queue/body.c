@@ -351,9 +351,27 @@ ssize_t queue_body_pread(const struct queue_body *body, void *data, size_t len, 
 	return (ssize_t)len;
 }
 
+struct bytes queue_body_memory(const struct queue_body *body)
+{
+	if (body->is_file)
+		return (struct bytes){0};
+	return body->size > 0 ? buf_bytes(&body->filling) : bytes_of((const uint8_t *)"", 0);
+}
+
+void body_take_data(struct queue_body *body, struct buf *data)
+{
+	*data = body->filling;
+	body->filling = (struct buf){0};
+}
+
 bool body_is_file(const struct queue_body *body)
 {
 	return body->is_file;
+}
+
+uint64_t body_number(const struct queue_body *body)
+{
+	return body->number;
 }
 
 bool body_is_sealed(const struct queue_body *body)

@@ -54,11 +54,30 @@ static bool keeps_files(const struct commit *commit)
 	return (commit->result == QUEUE_STORED && commit->inserted) || commit->result == QUEUE_COMMIT_UNKNOWN;
 }
 
+/* Only whole: its delivery needs all of it. */
+static void keep_recent(struct recent *recent, struct commit *commit)
+{
+	struct recent_message message = {.id = commit->copy.message.id};
+
+	if (recent->limit == 0 || commit->result != QUEUE_STORED || !commit->inserted)
+		return;
+	for (int i = 0; i < RECENT_PARTS; i++)
+		if (commit->bodies[i] != NULL && body_is_file(commit->bodies[i]))
+			return;
+	for (int i = 0; i < RECENT_PARTS; i++) {
+		if (commit->bodies[i] == NULL)
+			continue;
+		message.numbers[i] = body_number(commit->bodies[i]);
+		body_take_data(commit->bodies[i], &message.parts[i]);
+	}
+	recent_keep(recent, &message);
+}
+
 static void finish_commit(struct queue *queue, struct request *request)
 {
 	struct commit *commit = (struct commit *)request;
 
-	(void)queue;
+	keep_recent(&queue->recent, commit);
 	for (int i = 0; i < 2; i++)
 		body_end(commit->bodies[i], keeps_files(commit));
 	commit->cb(commit->result, request_err(request), commit->arg);

@@ -31,7 +31,29 @@ void queue_release(struct queue *queue)
 void queue_post(struct queue *queue, struct request *request)
 {
 	queue_hold(queue);
-	storekeeper_finish(queue, request);
+	request_list_add(&queue->posted, request);
+	event_active(queue->posted_event, 0, 0);
+}
+
+static void finish_all(struct queue *queue, struct request_list *finished)
+{
+	struct request *request;
+
+	while ((request = request_list_take(finished)) != NULL) {
+		request->finish(queue, request);
+		queue_release(queue);
+	}
+}
+
+static void on_posted(int fd, short what, void *arg)
+{
+	struct queue *queue = arg;
+	struct request_list posted = {0};
+
+	(void)fd;
+	(void)what;
+	request_list_append(&posted, &queue->posted);
+	finish_all(queue, &posted);
 }
 
 void queue_submit(struct queue *queue, enum request_kind kind, struct request *request)
@@ -152,6 +174,9 @@ static void free_queue(struct queue *queue)
 	pool_free(queue->lister);
 	if (queue->event != NULL)
 		event_free(queue->event);
+	if (queue->posted_event != NULL)
+		event_free(queue->posted_event);
+	recent_clear(&queue->recent);
 	if (queue->keeper.eventfd >= 0)
 		close(queue->keeper.eventfd);
 	spool_close(&queue->spool);
@@ -194,7 +219,6 @@ static void on_news(int fd, short what, void *arg)
 {
 	struct queue *queue = arg;
 	struct request_list finished = {0};
-	struct request *request;
 	struct bulletin news;
 	uint64_t count;
 	ssize_t got = read(fd, &count, sizeof count);
@@ -208,10 +232,7 @@ static void on_news(int fd, short what, void *arg)
 	}
 	if (news.files_to_remove.len > 0)
 		queue_remove_files(queue, &news.files_to_remove);
-	while ((request = request_list_take(&finished)) != NULL) {
-		request->finish(queue, request);
-		queue_release(queue);
-	}
+	finish_all(queue, &finished);
 	if (news.recovered)
 		tell_ready(queue, &news);
 	tell_health(queue);
@@ -230,6 +251,9 @@ static bool start(struct queue *queue, struct err *err)
 		return err_errno(err, "eventfd");
 	queue->event = event_new(queue->base, queue->keeper.eventfd, EV_READ | EV_PERSIST, on_news, queue);
 	if (queue->event == NULL || event_add(queue->event, NULL) != 0)
+		return err_set(err, ERR_SYSTEM, "event of the queue");
+	queue->posted_event = event_new(queue->base, -1, 0, on_posted, queue);
+	if (queue->posted_event == NULL)
 		return err_set(err, ERR_SYSTEM, "event of the queue");
 	queue->sync = pool_new(queue->base, QUEUE_SYNC_THREADS, err);
 	if (queue->sync == NULL)
@@ -264,6 +288,7 @@ struct queue *queue_open(struct event_base *base, const struct queue_settings *s
 	queue->ids.node = settings->node;
 	queue->space.min_free_bytes = settings->min_free_bytes;
 	queue->space.ballast_bytes = settings->ballast_bytes;
+	queue->recent.limit = settings->recent_bytes;
 	queue->keeper.bulletin.next_due = -1;
 	if (!start(queue, err)) {
 		free_queue(queue);

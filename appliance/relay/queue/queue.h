@@ -37,6 +37,7 @@ struct queue_settings {
 	uint64_t min_free_bytes; /* below it: QUEUE_FULL. 0: max(5 % of the file system, 256 MiB) */
 	uint64_t ballast_bytes; /* kept in a file to give back when the disk is full; over 40 MiB to hold a whole WAL; 0: none
 				   (tests) */
+	size_t recent_bytes; /* bodies of the newest messages that stay in memory, to be delivered without a read; 0: none */
 };
 
 struct queue_events {
@@ -93,6 +94,9 @@ void queue_body_seal(struct queue_body *body, void (*sealed)(const struct err *e
  * Returns the octets read (0 at the end) or -1 with *err.
  */
 ssize_t queue_body_pread(const struct queue_body *body, void *data, size_t len, uint64_t offset, struct err *err);
+
+/* All octets of a sealed, not yet committed body that is in memory; data NULL: it is a file. */
+struct bytes queue_body_memory(const struct queue_body *body);
 
 /*
  * A body that is written from a pool thread instead of the loop (the re-encoded leaves of a message): begin on the loop's
@@ -244,9 +248,9 @@ enum queue_part { QUEUE_PART_ORIGINAL, QUEUE_PART_ENCODED };
 struct queue_reader;
 
 /*
- * Opens both parts of a message for reading; `opened` gets the reader, or NULL with err: ERR_INTEGRITY damaged (a part is missing
- * or has another size; a part that is no file does not have its digest), ERR_NOT_FOUND the message is gone. The digests of
- * files are checked by queue_reader_verify.
+ * Opens both parts of a message for reading, from memory when it is new (recent_bytes); `opened` gets the reader, or NULL with
+ * err: ERR_INTEGRITY damaged (a part is missing or has another size; a part that is no file does not have its digest),
+ * ERR_NOT_FOUND the message is gone. The digests of files are checked by queue_reader_verify.
  */
 typedef void queue_opened_cb(struct queue_reader *reader, const struct err *err, void *arg);
 void queue_body_open(struct queue *queue, const struct queue_stored *message, queue_opened_cb *opened, void *arg);

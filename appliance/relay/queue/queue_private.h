@@ -7,6 +7,7 @@
 #include "appliance/base/pool.h"
 #include "appliance/relay/queue/ids.h"
 #include "appliance/relay/queue/queue.h"
+#include "appliance/relay/queue/recent.h"
 #include "appliance/relay/queue/space.h"
 #include "appliance/relay/queue/spool.h"
 #include "appliance/relay/queue/storekeeper.h"
@@ -42,6 +43,9 @@ struct queue {
 	/* loop's thread */
 	struct ids ids;
 	struct event *event;
+	struct event *posted_event;
+	struct request_list posted; /* to be finished by the next round of the loop */
+	struct recent recent;
 	bool ready;
 	enum queue_health told; /* by the last health event */
 	unsigned outstanding; /* requests and jobs that will still come back */

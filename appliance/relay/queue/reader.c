@@ -37,7 +37,8 @@ struct queue_reader {
 	uint64_t offset;
 	size_t len;
 	void *data;
-	uint8_t *chunk;
+	uint8_t *chunk; /* of a file; made with the first read */
+	const uint8_t *octets; /* what was read */
 	ssize_t got;
 
 	queue_opened_cb *opened;
@@ -169,10 +170,8 @@ static void work_open(void *arg)
 	}
 }
 
-static void done_open(void *arg)
+static void finish_open(struct queue_reader *reader)
 {
-	struct queue_reader *reader = arg;
-	struct queue *queue = reader->queue;
 	queue_opened_cb *opened = reader->opened;
 	struct err err = reader->err;
 
@@ -185,7 +184,36 @@ static void done_open(void *arg)
 		free_reader(reader);
 		opened(NULL, &err, opened_arg);
 	}
+}
+
+static void done_open(void *arg)
+{
+	struct queue_reader *reader = arg;
+	struct queue *queue = reader->queue;
+
+	finish_open(reader);
 	queue_release(queue);
+}
+
+static void finish_posted_open(struct queue *queue, struct request *request)
+{
+	(void)queue;
+	finish_open((struct queue_reader *)request);
+}
+
+/* False: it must be read from the store. */
+static bool take_recent(struct queue_reader *reader)
+{
+	const struct recent_message *recent = recent_find(&reader->queue->recent, reader->message);
+
+	for (int i = 0; recent != NULL && i < N_PARTS; i++) {
+		struct part *part = &reader->parts[i];
+
+		part->number = recent->numbers[i];
+		part->size = recent->parts[i].len;
+		buf_put_bytes(&part->data, buf_bytes(&recent->parts[i]));
+	}
+	return recent != NULL;
 }
 
 void queue_body_open(struct queue *queue, const struct queue_stored *message, queue_opened_cb *opened, void *arg)
@@ -195,6 +223,11 @@ void queue_body_open(struct queue *queue, const struct queue_stored *message, qu
 	*reader = (struct queue_reader){.queue = queue, .message = message->id, .busy = true, .opened = opened, .arg = arg};
 	for (int i = 0; i < N_PARTS; i++)
 		reader->parts[i].fd = -1;
+	if (take_recent(reader)) {
+		reader->request.finish = finish_posted_open;
+		queue_post(queue, &reader->request);
+		return;
+	}
 	queue_hold(queue);
 	pool_submit(queue->reader, work_open, done_open, reader);
 }
@@ -261,7 +294,7 @@ static void finish_read(struct queue_reader *reader)
 	if (end_operation(reader))
 		return;
 	if (error_of(reader) == NULL)
-		memcpy(reader->data, reader->chunk, (size_t)reader->got);
+		memcpy(reader->data, reader->octets, (size_t)reader->got);
 	reader->read(error_of(reader) == NULL ? reader->got : -1, error_of(reader), reader->arg);
 }
 
@@ -284,8 +317,7 @@ static void read_from_memory(struct queue_reader *reader)
 {
 	size_t len = reader->offset < reader->part->size ? least(reader->len, reader->part->size - reader->offset) : 0;
 
-	if (len > 0)
-		memcpy(reader->chunk, reader->part->data.data + reader->offset, len);
+	reader->octets = len > 0 ? reader->part->data.data + reader->offset : (const uint8_t *)"";
 	reader->got = (ssize_t)len;
 	reader->request.finish = finish_posted_read;
 	queue_post(reader->queue, &reader->request);
@@ -301,12 +333,13 @@ void queue_reader_read(struct queue_reader *reader, enum queue_part part, uint64
 	reader->data = data;
 	reader->read = cb;
 	reader->arg = arg;
-	if (reader->chunk == NULL)
-		reader->chunk = mem_new(READ_MAX_BYTES);
 	if (!reader->part->file || reader->len == 0 || offset >= reader->part->size) {
 		read_from_memory(reader);
 		return;
 	}
+	if (reader->chunk == NULL)
+		reader->chunk = mem_new(READ_MAX_BYTES);
+	reader->octets = reader->chunk;
 	queue_hold(reader->queue);
 	pool_submit(reader->queue->files, work_read, done_read, reader);
 }

@@ -20,7 +20,7 @@ static bool feed_range(struct signed_reader *reader, const struct queue_body *bo
 	while (done < piece->length) {
 		uint64_t left = piece->length - done;
 		size_t wanted = left < CHECK_CHUNK_BYTES ? (size_t)left : CHECK_CHUNK_BYTES;
-		ssize_t got = body == NULL ? 0 : queue_body_pread(body, room, wanted, piece->offset + done, err);
+		ssize_t got = queue_body_pread(body, room, wanted, piece->offset + done, err);
 
 		if (got < 0)
 			return false;
@@ -32,10 +32,35 @@ static bool feed_range(struct signed_reader *reader, const struct queue_body *bo
 	return true;
 }
 
+static bool feed_memory(struct signed_reader *reader, struct bytes octets, const struct piece *piece, struct err *err)
+{
+	if (piece->offset > octets.len || piece->length > octets.len - piece->offset)
+		return err_set(err, ERR_INTEGRITY, "the signed rendering reaches beyond the body");
+	signed_reader_feed(reader, bytes_slice(octets, (size_t)piece->offset, (size_t)(piece->offset + piece->length)));
+	return true;
+}
+
+static const struct queue_body *body_of(const struct submission *submission, const struct piece *piece)
+{
+	return piece->source == PIECE_ORIGINAL ? submission->original : submission->encoded;
+}
+
+static bool feed_body(struct signed_reader *reader, const struct queue_body *body, const struct piece *piece, void **room,
+		      struct err *err)
+{
+	struct bytes octets = body == NULL ? bytes_of((const uint8_t *)"", 0) : queue_body_memory(body);
+
+	if (octets.data != NULL)
+		return feed_memory(reader, octets, piece, err);
+	if (*room == NULL)
+		*room = mem_new(CHECK_CHUNK_BYTES);
+	return feed_range(reader, body, piece, *room, err);
+}
+
 static bool feed_rendering(struct signed_reader *reader, const struct submission *submission, struct err *err)
 {
 	const struct rendering *message = &submission->message;
-	void *room = mem_new(CHECK_CHUNK_BYTES);
+	void *room = NULL;
 	bool fine = true;
 
 	for (size_t i = 0; fine && i < message->count; i++) {
@@ -45,8 +70,7 @@ static bool feed_rendering(struct signed_reader *reader, const struct submission
 			signed_reader_feed(
 			    reader, bytes_slice(buf_bytes(&message->literal), piece->offset, piece->offset + piece->length));
 		else
-			fine = feed_range(reader, piece->source == PIECE_ORIGINAL ? submission->original : submission->encoded,
-					  piece, room, err);
+			fine = feed_body(reader, body_of(submission, piece), piece, &room, err);
 	}
 	free(room);
 	return fine;
