@@ -111,7 +111,7 @@ UNIT_LIBS_mime     := appliance/relay/mime hsm/cms hsm/protocol appliance/base
 UNIT_LIBS_queue    := appliance/relay/queue appliance/base
 UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/tls appliance/relay/policy appliance/relay/mime hsm/client hsm/protocol provisioning/store appliance/base
-UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
+UNIT_LIBS_delivery := appliance/relay/delivery appliance/relay/smtp appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_api      := appliance/relay/api appliance/relay/signing hsm/cms appliance/relay/smtp appliance/relay/tls appliance/relay/policy appliance/relay/mime appliance/relay/queue hsm/client hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_webhook  := appliance/relay/webhook $(UNIT_LIBS_api)
 UNIT_LIBS_tls      := appliance/relay/tls hsm/client hsm/protocol appliance/base
@@ -191,11 +191,11 @@ SCENARIOS := $(wildcard tests/scenario/*_test.py)
 check: ## run every test (as root it installs the packages that are missing)
 	@image/install-packages build run test tokens lint
 	@image/unpack-packages mta $(BUILD)/mta
-	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests matrix-tests
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all unit-tests token-tests matrix-tests replays
 	@$(MAKE) --no-print-directory check-installed
 
-check-installed: all unit-tests token-tests matrix-tests
-	@BUILD=$(BUILD) INKAN_BIN=$(abspath $(BUILD))/bin tests/run $(UNIT_TESTS) $(TOKEN_TESTS) $(MATRIX_TESTS_ANYBODY) $(CRASH_TESTS) $(SCENARIOS) tests/lint
+check-installed: all unit-tests token-tests matrix-tests replays
+	@BUILD=$(BUILD) INKAN_BIN=$(abspath $(BUILD))/bin tests/run $(UNIT_TESTS) $(REPLAYS) $(TOKEN_TESTS) $(MATRIX_TESTS_ANYBODY) $(CRASH_TESTS) $(SCENARIOS) tests/lint
 
 check-unit: unit-tests ## run the unit tests alone
 	@tests/run $(UNIT_TESTS)
@@ -206,26 +206,50 @@ demo: ## show the main job end to end on SoftHSM
 	@$(MAKE) --no-print-directory -j"$$(nproc)" all >$(BUILD)/demo.log 2>&1 || { cat $(BUILD)/demo.log; exit 1; }
 	@tests/demo
 
-sanitize: ## unit and token tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# The whole product under AddressSanitizer and UndefinedBehaviorSanitizer: unit tests, fuzzers' inputs, token tests, and the scenarios
+# through real processes, but for those that measure time or meddle with a process in a way that a sanitizer's runtime forbids.
+# Then the suites that have threads under ThreadSanitizer. Leaks are looked for in unit tests alone: a child leaves by _exit.
+
+SANITIZE_SCENARIOS := $(filter-out %/hsm_speed_test.py %/hsm_faults_test.py %/faults_test.py %/sandbox_test.py %/peers_test.py,$(SCENARIOS))
+THREADED_UNITS  := $(filter $(BUILD)/tests/queue_% $(BUILD)/tests/api_% $(BUILD)/tests/delivery_% $(BUILD)/tests/signing_% $(BUILD)/tests/smtp_% $(BUILD)/tests/tls_%,$(UNIT_TESTS))
+THREADED_TOKENS := $(filter %/sign_role_test %/token_test %/many_keys_test,$(TOKEN_TESTS))
+
+sanitize: ## everything but time measurements under AddressSanitizer and UBSan, what has threads under ThreadSanitizer
 	@image/install-packages build run test lint
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize CC=clang SANITIZE=address,undefined OPTIMISE='-O1 -g' sanitize-installed
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize-thread CC=clang SANITIZE=thread OPTIMISE='-O1 -g' sanitize-threads
 
-sanitize-installed: unit-tests token-tests
-	@tests/run $(UNIT_TESTS) $(TOKEN_TESTS)
+sanitize-installed: all unit-tests token-tests replays
+	@tests/run $(UNIT_TESTS) $(REPLAYS)
+	@ASAN_OPTIONS=detect_leaks=0 BUILD=$(BUILD) INKAN_BIN=$(abspath $(BUILD))/bin tests/run $(TOKEN_TESTS) $(SANITIZE_SCENARIOS)
 
-# tests/fuzz/COMPONENT_SUBJECT_fuzz.c, libFuzzer; what a run finds is kept in $(BUILD)/fuzz/corpus.
+# Its shadow has a fixed place, which the kernel's address space randomisation may take.
+sanitize-threads: all unit-tests token-tests
+	@TSAN_OPTIONS="suppressions=$(abspath tests/thread.supp) $(TSAN_OPTIONS)" setarch -R tests/run $(THREADED_UNITS) $(THREADED_TOKENS)
+
+# tests/fuzz/COMPONENT_SUBJECT_fuzz.c, libFuzzer; what a run finds is kept in $(BUILD)/fuzz/corpus. Every fuzzer is also linked
+# with tests/fuzz/replay.c, and `make check` runs it on the inputs of tests/fuzz/corpus.
 
 FUZZ_SECONDS ?= 60
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZERS      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SOURCES))
+REPLAYS      := $(patsubst tests/fuzz/%_fuzz.c,$(BUILD)/tests/fuzz/%_replay,$(FUZZ_SOURCES))
+FUZZ_LINK    := $(LIB_EVENT) $(LIB_DELIVERY) $(LIB_API) $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8
 
 define fuzz_rule
 $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(1)): $(call object,$(1)) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
-	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIB_EVENT) $$(LIB_DELIVERY) $$(LIB_API) -lsqlite3 -lcrypto -lcrypt -lpcre2-8
+	$$(QUIET)$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(FUZZ_LINK)
+
+$(patsubst tests/fuzz/%_fuzz.c,$(BUILD)/tests/fuzz/%_replay,$(1)): $(call object,$(1)) $(call object,tests/fuzz/replay.c) $(call libs,$(UNIT_LIBS_$(call unit_component,$(1))))
+	@mkdir -p $$(@D)
+	$$(call say,LD $$@)
+	$$(QUIET)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(FUZZ_LINK)
 endef
 $(foreach t,$(FUZZ_SOURCES),$(eval $(call fuzz_rule,$(t))))
+
+replays: $(REPLAYS)
 
 fuzz: ## run each fuzzer for FUZZ_SECONDS (60) with clang's sanitizers
 	@image/install-packages build lint
@@ -252,4 +276,4 @@ help: ## this list
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
-.PHONY: all unit-tests token-tests matrix-tests check-tokens check check-installed check-unit demo sanitize sanitize-installed fuzz fuzzers lint install help clean
+.PHONY: all unit-tests token-tests matrix-tests check-tokens check check-installed check-unit demo sanitize sanitize-installed sanitize-threads fuzz fuzzers replays lint install help clean

@@ -259,6 +259,8 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 {
 	struct http_connection *connection = parser->data;
 
+	if (connection->at != AT_HEAD)
+		return 0; /* a trailer is not looked at */
 	if (connection->in_value && end_field(connection) != 0)
 		return 1;
 	buf_put(&connection->name, at, len);
@@ -269,6 +271,8 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 {
 	struct http_connection *connection = parser->data;
 
+	if (connection->at != AT_HEAD)
+		return 0;
 	connection->in_value = true;
 	buf_put(&connection->value, at, len);
 	return 0;
@@ -325,7 +329,8 @@ static int on_headers_complete(http_parser *parser)
 		return -1;
 	expect = connection->fields[FIELD_EXPECT];
 	connection->at = AT_BODY;
-	connection->keep_alive = http_should_keep_alive(parser) != 0;
+	/* The parser takes chunk lines that do not end in CRLF: another reader may see the body end elsewhere. */
+	connection->keep_alive = http_should_keep_alive(parser) != 0 && (parser->flags & F_CHUNKED) == 0;
 	connection->body_deadline = clock_monotonic_ms() + HTTP_REQUEST_MS;
 	begin_request(connection);
 	if (!connection->replied) {
@@ -403,12 +408,12 @@ static size_t next_step(struct http_connection *connection, struct bytes in)
 		return in.len;
 	end = memchr(in.data, '\n', in.len);
 	len = end == NULL ? in.len : (size_t)(end - in.data) + 1;
-	if (connection->head_bytes + len > HTTP_HEAD_MAX_BYTES)
+	if (connection->head_bytes > 0 && (*in.data == ' ' || *in.data == '\t'))
+		connection->fault = "a header field is folded";
+	else if (connection->head_bytes + len > HTTP_HEAD_MAX_BYTES)
 		connection->fault = "its head is too long";
 	else if (end != NULL && (len < 2 || end[-1] != '\r'))
 		connection->fault = "a line ends in LF alone";
-	else if (connection->head_bytes > 0 && (*in.data == ' ' || *in.data == '\t'))
-		connection->fault = "a header field is folded";
 	return end == NULL ? 0 : len;
 }
 
