@@ -27,6 +27,11 @@ sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SANDBOX = ROOT / "tests" / "sandbox"
 TESTS = []
+SANDBOXES = []
+FINDINGS = []  # of sanitizers, in the logs of sandboxes
+SANITIZER = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|\.[ch]:\d+:\d+: runtime error:")
+FINDING_LINES = 30
+SANITIZED = "ASAN_OPTIONS" in os.environ  # which keeps what is freed: memory says nothing then
 
 
 def shared():
@@ -57,6 +62,11 @@ def run():
             failed += 1
             print(f"FAIL {function.__name__}", flush=True)
             traceback.print_exc()
+    for sandbox in SANDBOXES:
+        sandbox.down()
+    for finding in FINDINGS:
+        failed += 1
+        print(f"FAIL a sanitizer found:\n{finding}", flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     sys.exit(1 if failed or not passed else 0)
 
@@ -95,6 +105,7 @@ class Sandbox:
             shutil.rmtree(self.directory)
             raise AssertionError(f"sandbox up failed: {done.stdout}{done.stderr}")
         self.env = self.read_env()
+        SANDBOXES.append(self)
         atexit.register(self.down)
 
     def read_env(self):
@@ -106,8 +117,17 @@ class Sandbox:
         if not self.directory:
             return
         subprocess.run([SANDBOX, "down", self.box], capture_output=True, timeout=60)
+        self.look_for_findings()
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory = None
+
+    def look_for_findings(self):
+        """A child that a sanitizer ends is started again, and the test may pass: what it said is in inkand's log."""
+        with contextlib.suppress(OSError):
+            lines = pathlib.Path(self.box, "inkand.log").read_text(errors="replace").splitlines()
+            for number, line in enumerate(lines):
+                if SANITIZER.search(line):
+                    FINDINGS.append("\n".join(lines[number:number + FINDING_LINES]))
 
     def __enter__(self):
         return self
