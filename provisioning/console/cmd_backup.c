@@ -12,6 +12,7 @@
 #include "provisioning/console/committing.h"
 #include "provisioning/console/control_client.h"
 #include "provisioning/console/login.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/console/uninterrupted.h"
 #include "provisioning/store/backup.h"
 
@@ -144,11 +145,23 @@ static char *aside_name(const struct console *console)
 	return name;
 }
 
+/* It would bring back accounts, the rule itself, and everything that two persons have decided. */
+static bool one_person_may(struct console *console, struct err *err)
+{
+	bool waits;
+
+	if (!two_person_needed(console, APPROVAL_COMMIT, true, &waits, err))
+		return false;
+	return !waits ||
+	       err_set(err, ERR_DENIED,
+		       "with " TWO_PERSON_SETTING " nothing is restored: let a commit that deletes it be approved first");
+}
+
 bool restore(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	struct restoring restoring = {.copy = mem_format("%s/%s.restore-%ld", console->state, STORE_FILE, (long)getpid()),
 				      .aside = aside_name(console)};
-	bool done = backup_read(parsed->typed[0], restoring.copy, &restoring.head, err);
+	bool done = one_person_may(console, err) && backup_read(parsed->typed[0], restoring.copy, &restoring.head, err);
 
 	if (done) {
 		done = store_copy_prepare(console->store, restoring.copy, &restoring.facts, err)

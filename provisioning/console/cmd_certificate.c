@@ -8,6 +8,7 @@
 #include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/console/uninterrupted.h"
 
 /* ---- import and renewal ---- */
@@ -47,27 +48,60 @@ static bool store_imported(struct console *console, enum certificate_kind kind, 
 	return stored;
 }
 
+/* What has come of the import, for who does the rest when it is approved. */
+static bool ask_for_imported(struct console *console, const struct import_result *result, struct err *err)
+{
+	struct buf payload = {0};
+	bool asked;
+
+	import_result_encode(&payload, result);
+	asked = two_person_ask(console, APPROVAL_CERTIFICATES, buf_bytes(&payload), result->key_id, err);
+	buf_clear(&payload);
+	return asked;
+}
+
+static bool store_approved(struct console *console, enum certificate_kind kind, const char *address, bool renewal,
+			   struct err *err)
+{
+	struct msg msg = msg_of(console->approval->payload);
+	struct import_result result;
+	bool stored;
+
+	if (!import_result_decode(&msg, &result, err))
+		return false;
+	stored = store_imported(console, kind, address, &result, renewal, err);
+	if (stored) {
+		imported_audit(console, &result);
+		imported_show(console, address, &result);
+	}
+	import_result_clear(&result);
+	return stored;
+}
+
 static bool import_and_store(struct console *console, enum certificate_kind kind, const char *address, struct bytes file,
 			     const struct secret *password, bool renewal, struct err *err)
 {
 	struct key_making making;
 	struct import_result result;
-	bool stored = false;
+	bool stored = false, asked = false, waits;
 
-	if (!key_making_begin(console, &making, err))
+	if (!two_person_needed(console, APPROVAL_CERTIFICATES, false, &waits, err) || !key_making_begin(console, &making, err))
 		return false;
 	if (run_import(console, kind, address, file, password, &making, &result, err)) {
-		stored = store_imported(console, kind, address, &result, renewal, err);
-		if (stored)
-			imported_audit(console, &result);
-		if (stored)
-			imported_show(console, address, &result);
+		if (waits)
+			asked = ask_for_imported(console, &result, err);
 		else
+			stored = store_imported(console, kind, address, &result, renewal, err);
+		if (stored || console->waits) {
+			imported_audit(console, &result);
+			imported_show(console, address, &result);
+		} else {
 			key_making_take_back(console, &making, err);
+		}
 		import_result_clear(&result);
 	}
 	key_making_end(console, &making, stored);
-	return stored;
+	return stored || asked;
 }
 
 static bool check_registered(struct console *console, const char *address, bool renewal, struct err *err)
@@ -92,9 +126,14 @@ static bool bring_in(struct console *console, const struct parsed *parsed, bool 
 	struct secret *password = NULL;
 	struct buf file = {0};
 	sigset_t before;
-	bool done = check_registered(console, address, renewal, err) &&
-		    input_any(parsed->n_typed > 1 ? parsed->typed[1] : NULL, "the PKCS#12 file", PROVISION_PKCS12_MAX_BYTES,
-			      false, &file, err);
+	bool done;
+
+	if (!check_registered(console, address, renewal, err))
+		return false;
+	if (console->approval != NULL)
+		return store_approved(console, certificate_kind_of(parsed), address, renewal, err);
+	done = input_any(parsed->n_typed > 1 ? parsed->typed[1] : NULL, "the PKCS#12 file", PROVISION_PKCS12_MAX_BYTES, false,
+			 &file, err);
 
 	if (done) {
 		password = prompt_secret("Password of the PKCS#12 file: ", err);
@@ -112,7 +151,8 @@ bool certificate_import(struct console *console, const struct parsed *parsed, st
 {
 	if (!bring_in(console, parsed, false, err))
 		return false;
-	registered_say(console, certificate_kind_of(parsed), parsed->typed[0], false);
+	if (!console->waits)
+		registered_say(console, certificate_kind_of(parsed), parsed->typed[0], false);
 	return true;
 }
 
@@ -120,7 +160,8 @@ bool certificate_renew(struct console *console, const struct parsed *parsed, str
 {
 	if (!bring_in(console, parsed, true, err))
 		return false;
-	registered_say(console, certificate_kind_of(parsed), parsed->typed[0], true);
+	if (!console->waits)
+		registered_say(console, certificate_kind_of(parsed), parsed->typed[0], true);
 	return true;
 }
 
@@ -219,9 +260,10 @@ static bool delete_address(struct console *console, const char *address, bool pr
 {
 	struct stored_certificates certificates;
 	sigset_t before;
-	bool fine;
+	bool fine, waits;
 
-	if (!store_certificates(console->store, address, &certificates, err))
+	if (!two_person_needed(console, APPROVAL_CERTIFICATES, false, &waits, err) ||
+	    !store_certificates(console->store, address, &certificates, err))
 		return false;
 	if (certificates.count == 0)
 		fine = err_set(err, ERR_NOT_FOUND, "no certificate is registered for %s", address);
@@ -229,9 +271,12 @@ static bool delete_address(struct console *console, const char *address, bool pr
 		fine = check_superseded(console, address, &certificates, err);
 	else
 		fine = check_unused(console, address, err);
-	fine = fine && check_confirmed(console, err) && login_confirm(console, err);
+	fine = fine && check_confirmed(console, err) && (console->approval != NULL || login_confirm(console, err));
 	uninterrupted_begin(&before);
-	fine = fine && delete_all(console, &certificates, previous, err);
+	if (fine && waits)
+		fine = two_person_ask(console, APPROVAL_CERTIFICATES, (struct bytes){0}, (struct bytes){0}, err);
+	else
+		fine = fine && delete_all(console, &certificates, previous, err);
 	uninterrupted_end(&before);
 	stored_certificates_clear(&certificates);
 	return fine;

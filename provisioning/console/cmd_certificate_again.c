@@ -10,6 +10,7 @@
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/task.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/console/uninterrupted.h"
 
 /* ---- reinstall ---- */
@@ -147,13 +148,17 @@ bool certificate_forget_password(struct console *console, const struct parsed *p
 	struct stored_certificates certificates;
 	uint32_t forgotten = 0;
 	size_t registered;
+	bool waits;
 
-	if (!store_certificates(console->store, address, &certificates, err))
+	if (!two_person_needed(console, APPROVAL_CERTIFICATES, false, &waits, err) ||
+	    !store_certificates(console->store, address, &certificates, err))
 		return false;
 	registered = certificates.count;
 	stored_certificates_clear(&certificates);
 	if (registered == 0)
 		return err_set(err, ERR_NOT_FOUND, "no certificate is registered for %s", address);
+	if (waits)
+		return two_person_ask(console, APPROVAL_CERTIFICATES, (struct bytes){0}, (struct bytes){0}, err);
 	if (!store_certificate_forget_passwords(console->store, address, &forgotten, err))
 		return false;
 	if (forgotten > 0)

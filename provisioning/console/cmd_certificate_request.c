@@ -9,6 +9,7 @@
 #include "provisioning/console/key_making.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/uninterrupted.h"
+#include "provisioning/console/two_person.h"
 
 #define DEFAULT_KEY "rsa2048" /* what every mail reader verifies */
 #define PEM_COLUMNS 64
@@ -221,12 +222,39 @@ static bool store_installed(struct console *console, enum certificate_kind kind,
 static bool install_and_store(struct console *console, const struct certificate_request *request, struct bytes certificates,
 			      bool *renewal, struct err *err)
 {
+	struct buf payload = {0};
+	struct import_result result;
+	bool stored, waits;
+
+	if (!two_person_needed(console, APPROVAL_CERTIFICATES, false, &waits, err) ||
+	    !run_install(console, request, certificates, &result, err))
+		return false;
+	if (waits) {
+		import_result_encode(&payload, &result);
+		stored = two_person_ask(console, APPROVAL_CERTIFICATES, buf_bytes(&payload), (struct bytes){0}, err);
+		buf_clear(&payload);
+	} else {
+		stored = store_installed(console, request->kind, request->name, &result, renewal, err);
+	}
+	if (stored || console->waits) {
+		imported_audit(console, &result);
+		imported_show(console, request->name, &result);
+	}
+	import_result_clear(&result);
+	return stored;
+}
+
+static bool install_approved(struct console *console, const struct certificate_request *request, bool *renewal, struct err *err)
+{
+	struct msg msg = msg_of(console->approval->payload);
 	struct import_result result;
 	bool stored;
 
-	if (!run_install(console, request, certificates, &result, err))
+	if (!import_result_decode(&msg, &result, err))
 		return false;
-	stored = store_installed(console, request->kind, request->name, &result, renewal, err);
+	stored = bytes_equal(result.key_id, request->key_id)
+		     ? store_installed(console, request->kind, request->name, &result, renewal, err)
+		     : err_set(err, ERR_EXISTS, "the request of %s is another one by now", request->name);
 	if (stored) {
 		imported_audit(console, &result);
 		imported_show(console, request->name, &result);
@@ -257,11 +285,13 @@ bool certificate_install(struct console *console, const struct parsed *parsed, s
 
 	if (!store_request(console->store, certificate_kind_of(parsed), address, &request, err))
 		return false;
-	done = install(console, &request, path, &renewal, err);
+	done = console->approval != NULL ? install_approved(console, &request, &renewal, err)
+					 : install(console, &request, path, &renewal, err);
 	certificate_request_clear(&request);
 	if (!done)
 		return false;
-	registered_say(console, certificate_kind_of(parsed), address, renewal);
+	if (!console->waits)
+		registered_say(console, certificate_kind_of(parsed), address, renewal);
 	return true;
 }
 
@@ -284,16 +314,20 @@ static bool cancel_request(struct console *console, enum certificate_kind kind, 
 {
 	struct certificate_request request;
 	sigset_t before;
-	bool done;
+	bool done, waits;
 
-	if (!store_request(console->store, kind, name, &request, err))
+	if (!two_person_needed(console, APPROVAL_CERTIFICATES, false, &waits, err) ||
+	    !store_request(console->store, kind, name, &request, err))
 		return false;
-	done = login_confirm(console, err);
+	done = console->approval != NULL || login_confirm(console, err);
 	uninterrupted_begin(&before);
-	done = done && cancel(console, &request, err);
+	if (done && waits)
+		done = two_person_ask(console, APPROVAL_CERTIFICATES, (struct bytes){0}, (struct bytes){0}, err);
+	else
+		done = done && cancel(console, &request, err);
 	uninterrupted_end(&before);
 	certificate_request_clear(&request);
-	if (done)
+	if (done && !console->waits)
 		console_say(console, "The request is cancelled; its key has left the token");
 	return done;
 }

@@ -11,6 +11,7 @@
 #include "provisioning/console/commands.h"
 #include "provisioning/console/committing.h"
 #include "provisioning/console/tree.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/console/uninterrupted.h"
 
 #define CONFIRM_MINUTES 10 /* of `commit confirmed` alone */
@@ -82,6 +83,7 @@ static bool prepare(struct console *console, struct proposal *proposal, struct e
 		settings_copy(&proposal->next.settings, &candidate.settings);
 	fine =
 	    fine && settings_check(&proposal->next.settings, err) &&
+	    (!two_person_is_on(&proposal->next.settings) || two_person_has_two(console, NULL, err)) &&
 	    store_resolve_certificates(console->store, &proposal->next.settings, &candidate.pins, &proposal->next.choices, err);
 	candidate_clear(&candidate);
 	return fine;
@@ -151,10 +153,30 @@ static bool check(struct console *console, const struct proposal *proposal, stru
 	       (confirm(console, &proposal->running, 0, err) && console_audit(console, "commit check: confirmed", "ok", err));
 }
 
+/* Checked as a whole, also by inkand, before anybody is bothered; then it is kept, for who approves it. */
+static bool ask(struct console *console, struct proposal *proposal, struct err *err)
+{
+	struct committed checked;
+	struct buf payload = {0};
+	uint64_t number;
+	bool asked;
+
+	if (!revision_commit(console, &proposal->next, true, &checked, err) ||
+	    !store_revision_propose(console->store, &proposal->next, &number, err))
+		return false;
+	msg_put_u64(&payload, number);
+	asked = two_person_ask(console, APPROVAL_COMMIT, buf_bytes(&payload), (struct bytes){0}, err);
+	buf_clear(&payload);
+	if (console->waits)
+		audit_text_commit(console, &proposal->running, &proposal->next, number);
+	return asked;
+}
+
 static bool commit_changes(struct console *console, struct proposal *proposal, int64_t until_ms, struct err *err)
 {
 	struct revision *running = &proposal->running, *next = &proposal->next;
 	struct committed committed;
+	bool waits;
 
 	if (until_ms != 0) {
 		next->confirm_ms = until_ms;
@@ -163,6 +185,10 @@ static bool commit_changes(struct console *console, struct proposal *proposal, i
 			return err_set(err, ERR_NOT_FOUND,
 				       "this is the first commit: there is no revision to go back to; commit without confirmed");
 	}
+	if (!two_person_needed(console, APPROVAL_COMMIT, !two_person_same(&running->settings, &next->settings), &waits, err))
+		return false;
+	if (waits)
+		return ask(console, proposal, err);
 	if (!revision_commit(console, next, false, &committed, err))
 		return false;
 	audit_text_commit(console, running, next, committed.number);
@@ -194,6 +220,64 @@ static bool nothing_was_late(struct console *console, struct err *err)
 				    (unsigned long long)back);
 }
 
+/* ---- what was approved ---- */
+
+/* What was asked for, if nothing else was committed meanwhile: two persons have seen these changes and no others. */
+static bool load_approved(struct console *console, struct proposal *proposal, uint64_t *number, struct err *err)
+{
+	struct msg payload = msg_of(console->approval->payload);
+	struct revision asked, *next = &proposal->next;
+	bool fine;
+
+	*number = msg_get_u64(&payload);
+	if (!store_revision(console->store, 0, &proposal->running, err) || !store_revision(console->store, *number, &asked, err))
+		return false;
+	next->base = asked.base;
+	next->by = console->account;
+	settings_copy(&next->settings, &asked.settings);
+	fine = asked.base == proposal->running.number
+		   ? store_resolve_certificates(console->store, &next->settings, &asked.choices, &next->choices, err)
+		   : err_set(err, ERR_EXISTS, "revision %llu was committed meanwhile: reject it, and let it be committed again",
+			     (unsigned long long)proposal->running.number);
+	fine = fine && settings_check(&next->settings, err) &&
+	       (!two_person_is_on(&next->settings) || two_person_has_two(console, NULL, err));
+	revision_clear(&asked);
+	return fine;
+}
+
+/* A commit ends the candidate of its account, which may have been edited further since it was asked for. */
+static bool commit_keeping_candidate(struct console *console, struct proposal *proposal, const struct order *order,
+				     struct err *err)
+{
+	struct candidate candidate;
+	bool exists, done;
+
+	if (!store_candidate(console->store, console->account, &candidate, &exists, err))
+		return false;
+	done = commit_proposal(console, proposal, order, err);
+	if (done && exists && !tree_equal(&candidate.settings, &proposal->next.settings))
+		done = store_candidate_save(console->store, console->account, &candidate, err);
+	candidate_clear(&candidate);
+	return done;
+}
+
+static bool commit_approved(struct console *console, const struct order *order, struct err *err)
+{
+	char *comment =
+	    mem_format("%s%s(approved by %s)", order->comment, order->comment[0] == '\0' ? "" : " ", console->approver);
+	struct proposal proposal = {.next.comment = comment};
+	uint64_t number;
+	bool done = nothing_was_late(console, err) && load_approved(console, &proposal, &number, err) &&
+		    commit_keeping_candidate(console, &proposal, order, err) &&
+		    store_revision_withdraw(console->store, number, err);
+
+	proposal_clear(&proposal);
+	free(comment);
+	return done;
+}
+
+/* ---- */
+
 static bool commit_locked(struct console *console, const struct order *order, struct err *err)
 {
 	struct proposal proposal = {.next.comment = (char *)order->comment};
@@ -213,7 +297,7 @@ static bool run_commit(struct console *console, const struct order *order, struc
 	if (!commit_lock(console->state, 0, &lock, err))
 		return false;
 	uninterrupted_begin(&before);
-	done = commit_locked(console, order, err);
+	done = console->approval != NULL ? commit_approved(console, order, err) : commit_locked(console, order, err);
 	uninterrupted_end(&before);
 	close(lock);
 	return done;

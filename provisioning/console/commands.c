@@ -13,6 +13,8 @@ const struct command commands[] = {
     {"account delete <account:name>", ANY_MODE, ROLE_ADMINISTRATOR, true, account_delete, "Delete an account"},
     {"account password [<account:name>]", ANY_MODE, ROLES_ALL, true, account_password, "Change a password"},
 
+    {"approve <approval:number>", ANY_MODE, ROLE_ADMINISTRATOR, true, approve, "Do what another has asked for: show approvals"},
+    {"reject <approval:number>", ANY_MODE, ROLES_OPERATING, true, reject, "Drop what waits for an approval"},
     {"audit export <file>", ANY_MODE, ROLE_ADMINISTRATOR | ROLE_AUDITOR, true, audit_export,
      "Write the audit to a file, signed by the token"},
     {"audit verify <file>", ANY_MODE, ROLES_ALL, false, audit_verify, "Check an exported audit"},
@@ -101,6 +103,8 @@ const struct command commands[] = {
     {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
     {"show log audit [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_audit,
      "Show who did what: last N, who ACCOUNT, failed, ..."},
+    {"show approvals", OPERATIONAL, ROLES_ALL, false, show_approvals, "Show what waits for a second administrator"},
+    {"show approvals <approval:number>", OPERATIONAL, ROLES_ALL, false, show_approval, "Show one, a commit with its changes"},
     {"show audit keys", OPERATIONAL, ROLES_ALL, false, show_audit_keys, "Show the keys that have signed the audit"},
     {"show log delivery [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_deliveries,
      "Show what became of mail: last N, to ADDRESS, ..."},

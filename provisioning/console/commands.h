@@ -7,6 +7,9 @@
 /* cmd_account.c */
 command_run account_add, account_delete, account_password, show_accounts;
 
+/* cmd_approve.c */
+command_run approve, reject, show_approvals, show_approval;
+
 /* cmd_audit.c */
 command_run show_audit;
 

@@ -23,6 +23,9 @@ struct console {
 	FILE *messages; /* everything else */
 	struct pager pager; /* of a person */
 	const struct filters *filters; /* of the line that runs */
+	const struct approval *approval; /* whose command runs (two_person.h); NULL: none */
+	bool waits; /* the command of the line waits for an approval */
+	const char *approver; /* who has approved it */
 	char *audit_text; /* of the line that runs: what the audit row will say, secrets replaced */
 };
 

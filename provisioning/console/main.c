@@ -20,6 +20,7 @@
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/script.h"
 #include "provisioning/console/terminal.h"
+#include "provisioning/console/two_person.h"
 
 #define DEFAULT_STATE "/var/lib/inkan"
 
@@ -102,6 +103,7 @@ static int run_lines(struct console *console, const struct options *options)
 	if (!console->interactive)
 		return script_run_input(console);
 	certificates_warn(console);
+	two_person_tell(console);
 	editor_run(console);
 	return log_out(console);
 }
@@ -135,6 +137,7 @@ static int run(struct console *console, const struct options *options)
 		fprintf(stderr, "inkan: %s\n", err.text);
 		return EXIT_ERROR;
 	}
+	two_person_expire(console);
 	keys_sweep(console);
 	code = run_lines(console, options);
 	checkpoint_at_logout(console);

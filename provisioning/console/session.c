@@ -7,6 +7,7 @@
 #include "provisioning/console/checkpoint.h"
 #include "provisioning/console/columns.h"
 #include "provisioning/console/commands.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/store/words.h"
 
 /* ---- the way out ---- */
@@ -212,9 +213,11 @@ static bool end_change(struct console *console, bool done, struct err *err)
 
 static bool run_command(struct console *console, const struct command *command, const struct parsed *parsed, struct err *err)
 {
+	char *outer = console->audit_text; /* of a command that runs this one */
 	bool done;
 
 	console->audit_text = join_words(parsed->words);
+	console->waits = false;
 	if (!command->changes) {
 		done = run_allowed(console, command, parsed, err);
 	} else {
@@ -227,7 +230,7 @@ static bool run_command(struct console *console, const struct command *command, 
 		}
 	}
 	free(console->audit_text);
-	console->audit_text = NULL;
+	console->audit_text = outer;
 	return done;
 }
 
@@ -327,6 +330,66 @@ bool console_run_line(struct console *console, const char *text, struct fault *f
 	}
 	done = run_split(console, &line, fault);
 	line_clear(&line);
+	return done;
+}
+
+static bool run_as_asked(struct console *console, const struct line *line, struct err *err)
+{
+	const struct command *command;
+	struct parsed parsed;
+	struct fault fault = {0};
+	bool done;
+
+	if (!parse_line(console, line, line->count, &parsed, &command, &fault)) {
+		*err = fault.err;
+		return false;
+	}
+	done = run_allowed(console, command, &parsed, err);
+	parsed_clear(&parsed);
+	return done;
+}
+
+/* The role that the account has now. */
+static bool find_role(struct console *console, const char *account, enum account_role *role, struct err *err)
+{
+	struct accounts accounts;
+	bool found = false;
+
+	if (!store_accounts(console->store, &accounts, err))
+		return false;
+	for (size_t i = 0; i < accounts.count && !found; i++) {
+		found = strcmp(accounts.items[i].name, account) == 0;
+		*role = accounts.items[i].role;
+	}
+	accounts_clear(&accounts);
+	return found || err_set(err, ERR_NOT_FOUND, "the account %s, which asked for it, is gone", account);
+}
+
+bool console_run_approved(struct console *console, const struct approval *approval, struct err *err)
+{
+	struct console before = *console;
+	struct line line;
+	size_t column;
+	bool done;
+
+	if (!find_role(console, approval->by, &console->role, err)) {
+		console->role = before.role;
+		return false;
+	}
+	done = line_split(&line, approval->what, &column, err);
+	if (done) {
+		console->account = approval->by;
+		console->configuring = true;
+		console->approval = approval;
+		console->approver = before.account;
+		done = run_as_asked(console, &line, err);
+		line_clear(&line);
+	}
+	console->account = before.account;
+	console->role = before.role;
+	console->configuring = before.configuring;
+	console->approval = NULL;
+	console->approver = NULL;
 	return done;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "appliance/base/clock.h"
+#include "provisioning/store/approvals.h"
 #include "provisioning/store/password.h"
 #include "provisioning/store/store_private.h"
 
@@ -117,33 +118,39 @@ static bool insert_account(struct store *store, const char *name, enum account_r
 	return query_run(&query, err);
 }
 
+bool store_account_add_hashed(struct store *store, const char *name, enum account_role role, const char *hash, const char *by,
+			      struct err *err)
+{
+	return transaction_begin(store, err) && transaction_end(store, insert_account(store, name, role, hash, by, err), err);
+}
+
 bool store_account_add(struct store *store, const char *name, enum account_role role, const char *password, const char *by,
 		       struct err *err)
 {
 	char *hash = password_hash(password, err);
-	bool added;
+	bool added = hash != NULL && store_account_add_hashed(store, name, role, hash, by, err);
 
-	if (hash == NULL)
-		return false;
-	added = transaction_begin(store, err) && transaction_end(store, insert_account(store, name, role, hash, by, err), err);
 	free(hash);
 	return added;
 }
 
-bool store_account_set_password(struct store *store, const char *name, const char *password, struct err *err)
+bool store_account_set_hash(struct store *store, const char *name, const char *hash, struct err *err)
 {
 	struct query query = query_of(store, SQL_ACCOUNT_SET_PASSWORD);
-	char *hash = password_hash(password, err);
-	bool set;
 
-	if (hash == NULL)
-		return false;
 	query_text(&query, name);
 	query_text(&query, hash);
-	set = query_run(&query, err);
+	if (!query_run(&query, err))
+		return false;
+	return query_changes(&query) != 0 || err_set(err, ERR_NOT_FOUND, "there is no account %s", name);
+}
+
+bool store_account_set_password(struct store *store, const char *name, const char *password, struct err *err)
+{
+	char *hash = password_hash(password, err);
+	bool set = hash != NULL && store_account_set_hash(store, name, hash, err);
+
 	free(hash);
-	if (set && query_changes(&query) == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no account %s", name);
 	return set;
 }
 

@@ -41,26 +41,29 @@ static bool begin(struct store *store, const struct audit_entry *entry, struct e
 	query_text(&query, entry->what);
 	if (!query_run(&query, err))
 		return false;
-	store->audit_begun = sqlite3_last_insert_rowid(store->db);
-	lock = octet(F_WRLCK, store->audit_begun);
+	store->audit_begun[store->audit_depth++] = sqlite3_last_insert_rowid(store->db);
+	lock = octet(F_WRLCK, store->audit_begun[store->audit_depth - 1]);
 	return fcntl(store->audit_lock, F_OFD_SETLK, &lock) == 0 || err_errno(err, LOCK_FILE);
 }
 
 static void release(struct store *store)
 {
-	struct flock lock = octet(F_UNLCK, store->audit_begun);
+	struct flock lock = octet(F_UNLCK, store->audit_begun[--store->audit_depth]);
 
 	(void)fcntl(store->audit_lock, F_OFD_SETLK, &lock);
-	store->audit_begun = 0;
 }
 
 bool store_audit_begin(struct store *store, const struct audit_entry *entry, struct err *err)
 {
+	size_t depth = store->audit_depth;
+
+	if (depth == AUDIT_NESTED_MAX)
+		return err_set(err, ERR_LIMIT, "commands within commands");
 	if (!open_lock(store, err) || !transaction_begin(store, err))
 		return false;
 	if (transaction_end(store, begin(store, entry, err), err))
 		return true;
-	if (store->audit_begun != 0)
+	if (store->audit_depth > depth)
 		release(store);
 	return false;
 }
@@ -76,11 +79,12 @@ static bool forget(struct store *store, int64_t id, struct err *err)
 bool store_audit_end(struct store *store, const struct audit_entry *entry, struct err *err)
 {
 	struct audit_read_up read;
-	bool done = transaction_begin(store, err) &&
-		    transaction_end(store,
-				    audit_read_up(store, &read, err) && forget(store, store->audit_begun, err) &&
-					audit_append(store, entry, err),
-				    err);
+	bool done =
+	    transaction_begin(store, err) &&
+	    transaction_end(store,
+			    audit_read_up(store, &read, err) && forget(store, store->audit_begun[store->audit_depth - 1], err) &&
+				audit_append(store, entry, err),
+			    err);
 
 	release(store);
 	if (done)
@@ -94,6 +98,10 @@ static bool is_under_way(struct store *store, int64_t id)
 {
 	struct flock lock = octet(F_WRLCK, id);
 
+	for (size_t i = 0; i < store->audit_depth; i++) { /* a handle does not see its own locks */
+		if (store->audit_begun[i] == id)
+			return true;
+	}
 	return fcntl(store->audit_lock, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
@@ -112,7 +120,6 @@ static bool list(struct store *store, struct broken_off *found, struct err *err)
 	struct query query = query_of(store, SQL_AUDIT_BEGUN_LIST);
 	struct audit_entries *entries = &found->entries;
 
-	query_number(&query, store->audit_begun);
 	while (query_row(&query)) {
 		found->ids = mem_resize(found->ids, entries->count + 1, sizeof *found->ids);
 		found->ids[entries->count] = column_number(&query, 0);

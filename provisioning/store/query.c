@@ -7,6 +7,8 @@
 
 #define REVISION_COLUMNS "number, base, by, comment, created_ms, confirm_ms, confirm_back"
 
+#define APPROVAL_COLUMNS "number, kind, what, by, source, asked_ms, expires_ms, payload, key_id, state, decided_by"
+
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -49,7 +51,8 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_PENDING_ADD] = "INSERT INTO pending_key (key_id, what, by, source, began_ms) VALUES (?, ?, ?, ?, ?)",
     [SQL_PENDING_END] = "DELETE FROM pending_key WHERE key_id = ?",
     [SQL_PENDING_LIST] = "SELECT key_id, what, by, source, began_ms FROM pending_key "
-			 "WHERE key_id NOT IN (SELECT key_id FROM certificate UNION SELECT key_id FROM certificate_request) "
+			 "WHERE key_id NOT IN (SELECT key_id FROM certificate UNION SELECT key_id FROM certificate_request "
+			 "UNION SELECT key_id FROM approval WHERE state = 1) "
 			 "ORDER BY began_ms",
     [SQL_REQUEST_ADD] = "INSERT INTO certificate_request (kind, name, key_type, key_id, attributes, csr, requested_by, "
 			"requested_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -98,9 +101,14 @@ static const char *const sql[SQL_STATEMENTS] = {
 	"AND time_ms >= ?3 AND time_ms <= ?4 AND (?5 = 0 OR result <> 'ok') AND (?6 = 0 OR number = ?6) "
 	"ORDER BY number DESC LIMIT ?7) ORDER BY number",
     [SQL_AUDIT_ALL] = "SELECT number, time_ms, who, source, what, result, hash FROM audit ORDER BY number",
+    [SQL_APPROVAL_ADD] = "INSERT INTO approval (kind, what, by, source, asked_ms, expires_ms, payload, key_id) "
+			 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_APPROVAL_GET] = "SELECT " APPROVAL_COLUMNS " FROM approval WHERE number = ?",
+    [SQL_APPROVAL_LIST] = "SELECT " APPROVAL_COLUMNS " FROM approval WHERE state = 1 ORDER BY number",
+    [SQL_APPROVAL_DECIDE] = "UPDATE approval SET state = ?3, decided_by = ?4, decided_ms = ?5 WHERE number = ?1 AND state = ?2",
     [SQL_AUDIT_BEGUN_ADD] = "INSERT INTO audit_begun (time_ms, who, source, what) VALUES (?, ?, ?, ?)",
     [SQL_AUDIT_BEGUN_END] = "DELETE FROM audit_begun WHERE id = ?",
-    [SQL_AUDIT_BEGUN_LIST] = "SELECT id, time_ms, who, source, what FROM audit_begun WHERE id <> ? ORDER BY id",
+    [SQL_AUDIT_BEGUN_LIST] = "SELECT id, time_ms, who, source, what FROM audit_begun ORDER BY id",
     [SQL_AUDIT_EVENTS_GET] = "SELECT file, position FROM audit_events",
     [SQL_AUDIT_EVENTS_SET] = "INSERT INTO audit_events (one, file, position) VALUES (1, ?1, ?2) "
 			     "ON CONFLICT (one) DO UPDATE SET file = ?1, position = ?2",

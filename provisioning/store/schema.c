@@ -90,6 +90,14 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, hash BLOB NOT NULL, key BLOB NOT NULL,"
     "  signature BLOB NOT NULL"
     ") STRICT;",
+
+    /* what waits for a second person, and what was decided */
+    "CREATE TABLE approval ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, what TEXT NOT NULL, by TEXT NOT NULL,"
+    "  source TEXT NOT NULL, asked_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, payload BLOB NOT NULL,"
+    "  key_id BLOB NOT NULL, state INTEGER NOT NULL DEFAULT 1, decided_by TEXT NOT NULL DEFAULT '',"
+    "  decided_ms INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;",
 };
 
 bool schema_version(sqlite3 *db, int *version, struct err *err)

@@ -307,7 +307,7 @@ bool store_audit_read_up(struct store *store, struct err *err) MUST_USE;
 /*
  * A command that changes something is written down before it begins: one that cannot be written down is not begun, and one
  * whose console dies is found by the next (and gets a row that says so). store_audit_end puts its row into the chain; when that
- * fails, what was written down stays, for the next that can. One command at a time and handle.
+ * fails, what was written down stays, for the next that can. Commands may run others: begin and end come in pairs.
  */
 bool store_audit_begin(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;
 bool store_audit_end(struct store *store, const struct audit_entry *entry, struct err *err) MUST_USE;

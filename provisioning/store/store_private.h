@@ -67,6 +67,10 @@ enum statement {
 	SQL_AUDIT_ADD,
 	SQL_AUDIT_TAIL,
 	SQL_AUDIT_ALL,
+	SQL_APPROVAL_ADD,
+	SQL_APPROVAL_GET,
+	SQL_APPROVAL_LIST,
+	SQL_APPROVAL_DECIDE,
 	SQL_AUDIT_BEGUN_ADD,
 	SQL_AUDIT_BEGUN_END,
 	SQL_AUDIT_BEGUN_LIST,
@@ -80,19 +84,22 @@ enum statement {
 	SQL_STATEMENTS
 };
 
+#define AUDIT_NESTED_MAX 4 /* commands that run others: system setup */
+
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_STATEMENTS]; /* prepared when first used */
 	char *directory;
 	int audit_lock; /* STATE/audit.lock (audit_begun.c); -1: not open */
-	int64_t audit_begun; /* the row of this handle's command that is under way; 0: none */
+	int64_t audit_begun[AUDIT_NESTED_MAX]; /* the rows of this handle's commands that are under way */
+	size_t audit_depth; /* how many */
 };
 
 /* "WHAT: …" from SQLite's last error. False. */
 bool store_sqlite_error(struct store *store, const char *what, struct err *err);
 
 /* Migrations (schema.c): brings user_version to SCHEMA_VERSION. */
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 bool schema_version(sqlite3 *db, int *version, struct err *err) MUST_USE;
 bool schema_migrate(struct store *store, struct err *err) MUST_USE;
 
