@@ -65,9 +65,9 @@ static void say_backup(struct console *console, const struct restoring *restorin
 
 	console_say(console, "Backup of %s UTC by %s: revision %llu ran, %zu accounts, %zu certificates", restoring->head.made,
 		    restoring->head.by, (unsigned long long)facts->revision, facts->accounts, facts->certificates);
-	console_say(console, "All of it takes the place of what is here, also the accounts and their passwords; %s",
+	console_say(console, "All of it takes the place of what is here, also the accounts and their passwords;\n%s",
 		    facts->audit_kept ? "the audit trail goes on"
-				      : "its audit trail is another appliance's and goes on, the one here is kept aside");
+				      : "its audit trail, another appliance's, goes on; the one here is kept aside");
 }
 
 /* inkand reads the revision anew. When it refuses, what was here is put back. */
@@ -107,7 +107,7 @@ static bool replace(struct console *console, const struct restoring *restoring, 
 	}
 	if (!tell_inkand(console, restoring, &runs, err))
 		return false;
-	console_say(console, "Restored: revision %llu %s. What was here is kept in %s",
+	console_say(console, "Restored: revision %llu %s. What was here is kept in\n%s",
 		    (unsigned long long)restoring->facts.revision, runs ? "runs" : "runs when inkand starts", restoring->aside);
 	console_say(console, "Keys that only the former certificates named stay on the token. Log in again");
 	console->configuring = false;

@@ -203,15 +203,18 @@ static bool take_table(sqlite3 *copy, const char *table, struct err *err)
 	return taken;
 }
 
-static bool take_audit(sqlite3 *copy, struct err *err)
+/* `whole` false: only what is of this machine, the commands under way and how far inkand's events were taken in. */
+static bool take_audit(sqlite3 *copy, bool whole, struct err *err)
 {
 	sqlite3_stmt *tables = NULL;
 	bool taken = sqlite3_prepare_v2(copy,
 					"SELECT name FROM live.sqlite_schema WHERE type = 'table' AND "
-					"(name = 'audit' OR name GLOB 'audit_*')",
+					"(name IN ('audit_begun', 'audit_events') OR "
+					"?1 AND (name = 'audit' OR name GLOB 'audit_*'))",
 					-1, &tables, NULL) == SQLITE_OK ||
 		     failed(copy, "audit", err);
 
+	sqlite3_bind_int(tables, 1, whole);
 	while (taken && sqlite3_step(tables) == SQLITE_ROW)
 		taken = take_table(copy, (const char *)sqlite3_column_text(tables, 0), err);
 	sqlite3_finalize(tables);
@@ -222,8 +225,8 @@ static bool prepare(sqlite3 *copy, struct store *store, struct store_copy_facts 
 {
 	return run(copy, "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL", err) &&
 	       check_pages(copy, err) && migrate(copy, facts, err) && attach(copy, store, err) && check_schema(copy, err) &&
-	       count(copy, facts, err) && is_earlier_part(copy, &facts->audit_kept, err) &&
-	       (!facts->audit_kept || (run(copy, "BEGIN IMMEDIATE", err) && take_audit(copy, err) && run(copy, "COMMIT", err)));
+	       count(copy, facts, err) && is_earlier_part(copy, &facts->audit_kept, err) && run(copy, "BEGIN IMMEDIATE", err) &&
+	       take_audit(copy, facts->audit_kept, err) && run(copy, "COMMIT", err);
 }
 
 bool store_copy_prepare(struct store *store, const char *path, struct store_copy_facts *facts, struct err *err)

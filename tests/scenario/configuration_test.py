@@ -142,7 +142,7 @@ class Typist:
 
 @test
 def a_banner_greets_and_idleness_ends():
-    BOX.console('set system banner "Authorised use only.\\nAll is recorded."', "set system idle-timeout 2s", "commit")
+    BOX.console('set system banner "Authorised use only.\\nAll is recorded."', "set system idle-timeout 6s", "commit")
     typist = Typist()
     typist.log_in()
     contains(typist.seen.split("Password")[0], "Authorised use only.\r\nAll is recorded.\r\n")
