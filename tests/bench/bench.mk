@@ -24,7 +24,9 @@ $(HSM_BENCH): $(BUILD)/obj/tests/bench/hsm_bench.o $(TOKEN_HELPERS) $(TEST_HELPE
 	@mkdir -p $(@D)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_EVENT) -lcrypto -lseccomp -ldl
 
-bench-api: all ## messages a second by the API beside SMTP, and its lists over a million events (2 minutes)
+bench-api: ## messages a second by the API beside SMTP, and its lists over a million events (as root, 2 minutes)
+	@image/install-packages build run test bench
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@INKAN_BIN=$(abspath $(BUILD))/bin tests/bench/api
 	@INKAN_BIN=$(abspath $(BUILD))/bin tests/bench/events
 
