@@ -30,10 +30,13 @@ enum query_kind {
 	QUERY_QUEUE_SUMMARY = 2, /* enum query_summary, one row */
 	QUERY_QUEUE_CHANGE = 3, /* action(hold release retry delete) id("all" or one); one row: recipients changed */
 	QUERY_SESSIONS = 4, /* server; enum query_session */
-	QUERY_DELIVERIES = 5, /* id server sender from to status since until(wall ms); newest first; enum query_delivery */
+	QUERY_DELIVERIES = 5, /* id server sender from to status since until(wall ms) text(in any column); newest first; enum query_delivery */
 	QUERY_EXPLAIN = 6, /* server to* user; the content is the message; enum query_explain, a row a recipient */
 	QUERY_TLS = 7, /* enum query_tls, a row for each certificate of each listener */
-	QUERY_TLS_TOTALS = 8 /* enum query_tls_totals, one row */
+	QUERY_TLS_TOTALS = 8, /* enum query_tls_totals, one row */
+	QUERY_MONITOR = 9, /* enum query_monitor, one row */
+	QUERY_TEST_MAIL = 10, /* server from to; enum query_test_mail, one row: once the mail is stored or refused */
+	QUERY_STATISTICS = 11 /* server since until(wall ms); enum query_statistics, a row an hour in which something was */
 };
 
 enum query_queue {
@@ -129,6 +132,59 @@ enum query_tls_totals {
 	QUERY_TLS_REFUSED, /* beyond the limits */
 	QUERY_TLS_CANCELLED, /* the client left */
 	QUERY_TLS_TOTALS_COLUMNS
+};
+
+/* Counted since the start of the relay: messages, recipients. */
+enum query_monitor {
+	QUERY_MONITOR_NOW, /* wall ms */
+	QUERY_MONITOR_STARTED, /* wall seconds */
+	QUERY_MONITOR_SIGNED, /* messages taken, for at least one recipient signed */
+	QUERY_MONITOR_PLAIN,
+	QUERY_MONITOR_REFUSED,
+	QUERY_MONITOR_OCTETS, /* of those taken */
+	QUERY_MONITOR_DELIVERED,
+	QUERY_MONITOR_DEFERRED,
+	QUERY_MONITOR_FAILED,
+	QUERY_MONITOR_BUCKETS, /* "N,N,…": signatures by the time they took; the last beyond all bounds */
+	QUERY_MONITOR_BOUNDS, /* "N,N,…": upper bounds, ms */
+	QUERY_MONITOR_WORKERS, /* from here on: now */
+	QUERY_MONITOR_THREADS,
+	QUERY_MONITOR_WAITING, /* requests without a worker */
+	QUERY_MONITOR_RUNNING,
+	QUERY_MONITOR_LOCKED, /* 0, 1 */
+	QUERY_MONITOR_SUSPENDED,
+	QUERY_MONITOR_MESSAGES, /* in the queue */
+	QUERY_MONITOR_DUE, /* recipients that wait */
+	QUERY_MONITOR_ACTIVE,
+	QUERY_MONITOR_HELD,
+	QUERY_MONITOR_OLDEST, /* wall seconds; 0 none */
+	QUERY_MONITOR_STORE, /* "ok", "full", "failed", "recovering" */
+	QUERY_MONITOR_SESSIONS,
+	QUERY_MONITOR_API,
+	QUERY_MONITOR_NEXT_HOPS, /* connections */
+	QUERY_MONITOR_STEPS, /* "N,N,…": messages in each 10 s of the last ten minutes, oldest first */
+	QUERY_MONITOR_COLUMNS
+};
+
+enum query_test_mail {
+	QUERY_TEST_CODE, /* of the reply that a client would have got: 250, 451, … */
+	QUERY_TEST_ENHANCED,
+	QUERY_TEST_TEXT,
+	QUERY_TEST_ID, /* 0 when refused */
+	QUERY_TEST_COLUMNS
+};
+
+enum query_statistics {
+	QUERY_STATISTICS_HOUR, /* its begin, wall seconds */
+	QUERY_STATISTICS_MESSAGES, /* stored */
+	QUERY_STATISTICS_SIGNED,
+	QUERY_STATISTICS_PLAIN,
+	QUERY_STATISTICS_REFUSED, /* since the relay's start; 0 when a server is named */
+	QUERY_STATISTICS_OCTETS, /* of those stored, the same */
+	QUERY_STATISTICS_DELIVERED, /* recipients */
+	QUERY_STATISTICS_DEFERRED, /* attempts */
+	QUERY_STATISTICS_FAILED,
+	QUERY_STATISTICS_COLUMNS
 };
 
 struct query_argument {

@@ -255,8 +255,14 @@ static bool start(struct relay *relay, const char *state_directory, struct err *
 	relay->metrics = metrics_server_new(relay->base, read_metrics, relay);
 	relay->api = api_server_new(&context, open_api_stream, relay);
 	relay->delivery = delivery_new(relay->base, relay->queue, relay->pool);
-	relay->observe = observe_new(&(struct observe_context){
-	    .base = relay->base, .queue = relay->queue, .smtp = relay->smtp, .delivery = relay->delivery, .tls = relay->tls});
+	relay->observe = observe_new(&(struct observe_context){.base = relay->base,
+							       .queue = relay->queue,
+							       .smtp = relay->smtp,
+							       .delivery = relay->delivery,
+							       .tls = relay->tls,
+							       .submission = context,
+							       .read = read_metrics,
+							       .arg = relay});
 	relay->expiry = expiry_new(relay->base);
 	relay->supervisor = channel_new(relay->base, CHILD_CONTROL_FD, relay_frame, relay_supervisor_gone, relay);
 	relay->terminate = evsignal_new(relay->base, SIGTERM, on_signal, relay);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "appliance/base/clock.h"
 #include "provisioning/console/commands.h"
@@ -365,7 +366,23 @@ static bool add_delivery(char *const *cells, void *arg)
 	return true;
 }
 
-/* `last N`, and `since 2h`: how long ago. */
+/* A day, or a minute of it, as the log shows them (UTC); -1: neither. */
+static int64_t parse_time_ms(const char *text)
+{
+	static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S",
+					    "%Y-%m-%d %H:%M:%S"};
+
+	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+		struct tm tm = {0};
+		const char *end = strptime(text, forms[i], &tm);
+
+		if (end != NULL && *end == '\0')
+			return (int64_t)timegm(&tm) * 1000;
+	}
+	return -1;
+}
+
+/* `last N`, and `since 2h`: how long ago, or `since 2027-01-31`. */
 static bool move_times(struct query *query, struct err *err)
 {
 	for (size_t i = 0; i < query->n_arguments; i++) {
@@ -375,17 +392,21 @@ static bool move_times(struct query *query, struct err *err)
 		if (strcmp(argument->name, "since") != 0 && strcmp(argument->name, "until") != 0)
 			continue;
 		ms = setting_parse_duration_ms(argument->value);
+		ms = ms >= 0 ? clock_wall_ms() - ms : parse_time_ms(argument->value);
 		if (ms < 0)
-			return err_set(err, ERR_INVALID, "\"%s\" is not how long ago: 90s, 15m, 2h, 1d", argument->value);
+			return err_set(
+			    err, ERR_INVALID,
+			    "\"%s\" is not how long ago (90s, 15m, 2h, 1d), and no time (2027-01-31, 2027-01-31T13:05)",
+			    argument->value);
 		free(argument->value);
-		argument->value = mem_format("%" PRId64, clock_wall_ms() - ms);
+		argument->value = mem_format("%" PRId64, ms);
 	}
 	return true;
 }
 
 bool show_deliveries(struct console *console, const struct parsed *parsed, struct err *err)
 {
-	static const char *const names[] = {"id", "server", "sender", "from", "to", "status", "since", "until", NULL};
+	static const char *const names[] = {"id", "server", "sender", "from", "to", "status", "text", "since", "until", NULL};
 	struct report report = report_of(REPORT_LINES, delivery_columns, sizeof delivery_columns / sizeof *delivery_columns);
 	struct query query = {.kind = QUERY_DELIVERIES, .cursor = mem_string("")};
 	struct relay_client client;

@@ -84,6 +84,8 @@ const struct command commands[] = {
     {"hsm benchmark [<seconds:number>]", ANY_MODE, ROLES_OPERATING, true, hsm_benchmark, "Measure how fast the token signs"},
     {"hsm test", ANY_MODE, ROLES_OPERATING, true, hsm_test, "Sign and verify with every key"},
 
+    {"monitor", OPERATIONAL, ROLES_ALL, false, monitor, "Show what happens, anew each second; q leaves"},
+
     {"queue delete <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_delete, "Delete mail without a bounce"},
     {"queue delete <id-or-all> force", ANY_MODE, ROLES_OPERATING, true, queue_delete_force, "Delete without a question"},
     {"queue hold <id-or-all>", ANY_MODE, ROLES_OPERATING, true, queue_hold, "Keep mail from being delivered"},
@@ -110,15 +112,23 @@ const struct command commands[] = {
      "Show what became of mail: last N, to ADDRESS, ..."},
     {"show queue [<id-or-filter...>]", OPERATIONAL, ROLES_ALL, false, show_queue,
      "Show undelivered mail: all, one id, or a choice"},
+    {"show server [<server:name>]", OPERATIONAL, ROLES_ALL, false, show_server, "Show a server, or all, with what they use"},
     {"show servers", OPERATIONAL, ROLES_ALL, false, show_servers, "Show the servers of the running configuration"},
     {"show sessions [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_sessions,
      "Show SMTP sessions: all, or server NAME, count N"},
+    {"show statistics [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_statistics,
+     "Show mail by hour or day: last 24h, last 7d, DAY"},
     {"show tls", OPERATIONAL, ROLES_ALL, false, show_tls, "Show TLS certificates, and whether their keys sign"},
     {"show tls counters", OPERATIONAL, ROLES_ALL, false, show_tls_counters, "Show TLS connections and handshakes"},
     {"show system commit", OPERATIONAL, ROLES_ALL, false, show_commits, "Show the committed revisions"},
     {"show system programs", OPERATIONAL, ROLES_ALL, false, show_programs, "Show the programs that inkand watches"},
 
     {"system setup", OPERATIONAL, ROLE_ADMINISTRATOR, true, system_setup, "Make a first configuration by question and answer"},
+
+    {"test mail from <from:mail-address> to <to:mail-address>", OPERATIONAL, ROLES_OPERATING, true, test_mail,
+     "Send a test mail and follow it to its end"},
+    {"test mail from <from:mail-address> to <to:mail-address> server <server:name>", OPERATIONAL, ROLES_OPERATING, true,
+     test_mail, "The same by one of several servers"},
 
     {"configure", OPERATIONAL, ROLES_ALL, false, configure, "Enter configuration mode"},
     {"set <setting...>", EDITING, ROLES_OPERATING, true, set_setting, "Set a value in the candidate configuration"},

@@ -66,6 +66,9 @@ struct settings;
 void tls_warn(struct console *console, const struct settings *settings);
 void certificates_warn(struct console *console); /* of those in operation that end soon, or have ended */
 
+/* cmd_monitor.c, cmd_statistics.c, cmd_test_mail.c, cmd_server.c */
+command_run monitor, show_statistics, test_mail, show_server;
+
 /* cmd_explain.c */
 command_run explain_envelope, explain_message;
 

@@ -120,6 +120,7 @@ static const struct {
     {"smtp", "How mail comes in"},
     {"system", "This machine"},
     {"user", "Senders that log in"},
+    {"test", "Try what there is"},
     {"webhook", "Who is told what becomes of mail"},
 };
 

@@ -265,6 +265,7 @@ static const struct {
     {"show log audit", "last|row|who|what|since|until|failed"},
     {"show queue", "server|destination|sender|recipient|state|count"},
     {"show sessions", "server|count"},
+    {"show statistics", "last|server"},
 };
 
 static const struct {
@@ -272,6 +273,7 @@ static const struct {
 } filter_words[] = {
     {"status", "queued|succeeded|failed|deferred"},
     {"state", "waiting|deferred|held|active"},
+    {"last", "24h|7d"},
 };
 
 static void add_words(struct search *search, const char *choices)
@@ -345,6 +347,7 @@ static const struct {
     {NULL, "<file-or-terminal>", files},
     {"certificate", "<address>", mail_certificates},
     {"certificate", "<name>", tls_certificates},
+    {"test mail", "<from>", mail_certificates},
     {NULL, "<server>", servers},
     {NULL, "<id-or-all>", queue_ids_or_all},
     {NULL, "<id>", queue_ids},

@@ -4,7 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <event2/event.h>
+
 #include "appliance/base/channel.h"
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/relay/mime/scan.h"
 #include "appliance/relay/observe/observe_private.h"
@@ -101,6 +104,9 @@ static const struct {
     {QUERY_EXPLAIN, QUERY_EXPLAIN_COLUMNS, query_explain},
     {QUERY_TLS, QUERY_TLS_COLUMNS, query_tls},
     {QUERY_TLS_TOTALS, QUERY_TLS_TOTALS_COLUMNS, query_tls_totals},
+    {QUERY_MONITOR, QUERY_MONITOR_COLUMNS, query_monitor},
+    {QUERY_TEST_MAIL, QUERY_TEST_COLUMNS, query_test_mail},
+    {QUERY_STATISTICS, QUERY_STATISTICS_COLUMNS, query_statistics},
 };
 
 static void run_call(struct call *call)
@@ -209,11 +215,26 @@ void observe_configure(struct observe *observe, struct config *config)
 	config_unref(old);
 }
 
+static void on_step(evutil_socket_t fd, short events, void *arg)
+{
+	struct observe *observe = arg;
+	struct history_totals totals;
+	struct metrics metrics;
+
+	(void)fd;
+	(void)events;
+	observe->context.read(&metrics, observe->context.arg);
+	totals = observe_totals(&metrics);
+	history_add(&observe->history, &totals, clock_wall_seconds());
+}
+
 struct observe *observe_new(const struct observe_context *context)
 {
 	struct observe *observe = mem_new(sizeof *observe);
 
 	observe->context = *context;
+	observe->step = event_new(context->base, -1, EV_PERSIST, on_step, observe);
+	event_add(observe->step, &(struct timeval){.tv_sec = HISTORY_STEP_SECONDS});
 	return observe;
 }
 
@@ -221,7 +242,10 @@ void observe_stop(struct observe *observe)
 {
 	if (observe == NULL)
 		return;
+	if (!observe->stopped)
+		event_free(observe->step);
 	observe->stopped = true;
+	test_mails_stop(observe);
 	while (observe->consoles != NULL)
 		console_free(observe->consoles);
 	config_unref(observe->config);

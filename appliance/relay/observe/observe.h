@@ -6,6 +6,8 @@
 #define INKAN_RELAY_OBSERVE_OBSERVE_H
 
 #include "appliance/relay/delivery/delivery.h"
+#include "appliance/relay/observe/metrics_server.h"
+#include "appliance/relay/signing/submission.h"
 #include "appliance/relay/smtp/server.h"
 #include "appliance/relay/tls/tls.h"
 
@@ -20,6 +22,9 @@ struct observe_context {
 	struct smtp_server *smtp;
 	struct delivery *delivery;
 	struct tls *tls;
+	struct submission_context submission;
+	metrics_read *read;
+	void *arg; /* of `read` */
 };
 
 struct observe *observe_new(const struct observe_context *context);

@@ -3,6 +3,7 @@
 #define INKAN_RELAY_OBSERVE_PRIVATE_H
 
 #include "appliance/base/query.h"
+#include "appliance/relay/observe/history.h"
 #include "appliance/relay/observe/observe.h"
 
 struct console;
@@ -22,6 +23,9 @@ struct observe {
 	struct console *consoles;
 	size_t n_consoles;
 	bool stopped;
+	struct event *step; /* of the history */
+	struct history history;
+	struct test_mail *test_mails; /* on their way */
 };
 
 /* Exactly one of these ends a call: sends call->rows, or the error. */
@@ -33,7 +37,10 @@ struct mime_scan *call_content(struct call *call);
 
 typedef void call_handler(struct call *call);
 call_handler query_queue, query_queue_summary, query_queue_change, query_sessions, query_deliveries, query_explain, query_tls,
-    query_tls_totals;
+    query_tls_totals, query_monitor, query_test_mail, query_statistics;
+
+struct history_totals observe_totals(const struct metrics *metrics);
+void test_mails_stop(struct observe *observe); /* aborts them */
 
 /* "all" is 0; else the hexadecimal id of the log. ERR_INVALID. */
 bool query_id(const char *text, uint64_t *id, struct err *err) MUST_USE;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "appliance/relay/observe/observe_private.h"
 
@@ -30,6 +31,28 @@ static void put_row(struct query_rows *rows, const struct queue_log_row *row)
 	query_cell(rows, "%s", row->source_ip);
 }
 
+static bool has(const char *text, const char *wanted)
+{
+	size_t len = strlen(wanted);
+
+	for (; *text != '\0'; text++)
+		if (strncasecmp(text, wanted, len) == 0)
+			return true;
+	return len == 0;
+}
+
+/* Looked for here, page by page: no index has it. */
+static bool is_wanted(const struct queue_log_row *row, const char *text)
+{
+	const char *const texts[] = {row->sender,     row->from,    row->address,   row->reason,   row->rule,
+				     row->message_id, row->subject, row->sender_ip, row->source_ip};
+
+	for (size_t i = 0; text != NULL && i < sizeof texts / sizeof *texts; i++)
+		if (has(texts[i], text))
+			return true;
+	return text == NULL;
+}
+
 static void on_list(const struct queue_log_row *list, size_t count, const struct err *err, void *arg)
 {
 	struct call *call = arg;
@@ -39,7 +62,8 @@ static void on_list(const struct queue_log_row *list, size_t count, const struct
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		put_row(&call->rows, &list[i]);
+		if (is_wanted(&list[i], query_argument(&call->query, "text")))
+			put_row(&call->rows, &list[i]);
 	if (count == call->limit)
 		call->rows.cursor = mem_format("%" PRIu64 " %" PRIu64, list[count - 1].message, list[count - 1].recipient);
 	call_answer(call);

@@ -44,6 +44,19 @@ typedef void event_days_cb(const struct event_day *days, size_t count, const str
 void event_days(struct queue *queue, const char *server, int first, int last, event_days_cb *cb, void *arg);
 
 /*
+ * What happened in each hour of a time (wall ms; `until` is behind the last): messages that were stored then and those of them that
+ * somebody got signed, events by status. Hours without any are left out. Server NULL: all.
+ */
+#define EVENT_HOURS_MAX 194 /* eight days and two broken hours */
+struct event_hour {
+	int64_t hour; /* wall seconds / 3600 */
+	uint64_t messages, signed_messages;
+	uint64_t counts[QUEUE_LOG_ANY];
+};
+typedef void event_hours_cb(const struct event_hour *hours, size_t count, const struct err *err, void *arg);
+void event_hours(struct queue *queue, const char *server, int64_t since, int64_t until, event_hours_cb *cb, void *arg);
+
+/*
  * The next events for a receiver that has a place, by its name; none without a place. When more than `bound` events wait, the
  * oldest of them are passed over: `gap` (else NULL) says how many, and where it ends, which is to be made the place.
  */

@@ -127,6 +127,13 @@ const char *const statement_sql[STATEMENTS] = {
     [S_EVENT_FIND] = EVENT_FIND("", "(?4 IS NULL OR e.status = ?4)"),
     [S_EVENT_FIND_TROUBLE] = EVENT_FIND(TROUBLE_INDEX, "e.status = ?4 AND e.status >= 2"),
     [S_EVENT_DAYS] = "SELECT day, status, count FROM event_day WHERE server = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day",
+    [S_EVENT_HOURS] = EVENT_SERVERS
+    "SELECT (id >> 22) / 3600000, status, count(*) FROM known CROSS JOIN event ON server = name AND id >= ?1 AND id < ?2"
+    " WHERE ?3 IS NULL OR name = ?3 GROUP BY 1, 2",
+    [S_MESSAGE_HOURS] = "SELECT (message >> 22) / 3600000, count(*), sum(signed) FROM"
+			" (SELECT message, max(rendering) AS signed FROM log_recipient WHERE message >= ?1 AND message < ?2"
+			" GROUP BY message)"
+			" WHERE ?3 IS NULL OR (SELECT server FROM log_message WHERE id = message) = ?3 GROUP BY 1",
     [S_EVENT_BACKLOG] = "SELECT id FROM event WHERE server = ?1 AND id > ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3",
     [S_EVENT_PRUNE] = "DELETE FROM event WHERE (server, id) IN (" EVENT_SERVERS
 		      "SELECT name, id FROM known CROSS JOIN event ON server = name AND id < ?1 LIMIT ?2)",

@@ -156,6 +156,7 @@ static void count_stored(const struct submission *submission)
 	if (tally == NULL)
 		return;
 	(n_signed > 0 ? tally->signed_messages : tally->plain_messages)[interface_of(submission)]++;
+	tally->octets += mime_scan_size(submission->scan);
 	tally->signed_recipients += n_signed;
 	tally->plain_recipients += submission->n_recipients - n_signed;
 }

@@ -41,6 +41,7 @@ struct submission_tally {
 	uint64_t plain_messages[TALLY_INTERFACES];
 	uint64_t refused[TALLY_INTERFACES][TALLY_REASONS];
 	uint64_t signed_recipients, plain_recipients;
+	uint64_t octets; /* of stored messages, as they came */
 	struct tally_latency signing; /* from the request to the signature; failed ones are not in it */
 };
 
