@@ -35,7 +35,7 @@ COMPONENTS := appliance/base appliance/supervisor \
 	appliance/relay/smtp appliance/relay/mime appliance/relay/policy appliance/relay/queue appliance/relay/delivery \
 	appliance/relay/signing appliance/relay/tls appliance/relay/webhook appliance/relay/observe appliance/relay/api appliance/relay \
 	hsm/protocol hsm/client hsm/token hsm/cms hsm/import hsm/sign hsm/provision \
-	provisioning/store provisioning/console
+	provisioning/store provisioning/console provisioning/manual
 
 archive = $(BUILD)/lib/$(subst /,-,$(1)).a
 sources_of = $(filter-out %/main.c,$(wildcard $(1)/*.c))
@@ -69,7 +69,10 @@ CONSOLE_LIBS := provisioning/console provisioning/store hsm/client hsm/protocol 
 PROGRAMS := $(addprefix $(BUILD)/bin/,inkand inkan-relay inkan-hsm inkan)
 HSM_VIEW := $(BUILD)/bin/inkan-hsm-view.so
 
-all: $(PROGRAMS) $(HSM_VIEW) ## build the four programs (the default)
+# man pages that are made from the console's tables
+MADE_PAGES := $(addprefix $(BUILD)/man/,inkan.8 inkan.conf.5)
+
+all: $(PROGRAMS) $(HSM_VIEW) $(MADE_PAGES) ## build the four programs (the default)
 
 $(BUILD)/bin/inkand: $(call object,appliance/supervisor/main.c) $(call libs,$(INKAND_LIBS))
 	@mkdir -p $(@D)
@@ -92,6 +95,21 @@ $(BUILD)/bin/inkan: $(call object,provisioning/console/main.c) $(call libs,$(CON
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
+
+MANUAL := $(BUILD)/bin/inkan-manual
+
+$(MANUAL): $(call object,provisioning/manual/main.c) $(call libs,provisioning/manual $(CONSOLE_LIBS))
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(QUIET)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_CONSOLE) -lsqlite3 -lcrypto -lpcre2-8 $(LIB_EVENT)
+
+$(BUILD)/man/inkan.8: provisioning/console/inkan.8 $(MANUAL)
+	@mkdir -p $(@D)
+	$(QUIET)$(MANUAL) commands $< >$@.new && mv $@.new $@
+
+$(BUILD)/man/inkan.conf.5: $(MANUAL)
+	@mkdir -p $(@D)
+	$(QUIET)$(MANUAL) settings >$@.new && mv $@.new $@
 
 # What libp11 takes for the PKCS#11 module (hsm/token/engine_view.h); beside every program that uses the engine back end.
 %/inkan-hsm-view.so: hsm/view/view.c hsm/view/view.h
@@ -263,12 +281,13 @@ lint: ## clang without warnings, clang-format, cppcheck, man pages
 	@tests/lint
 
 install: all ## install below DESTDIR PREFIX
-	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/lib/inkan $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/inkan
 	install -m 644 $(HSM_VIEW) $(DESTDIR)$(PREFIX)/lib/inkan
 	ln -sf ../lib/inkan/inkand ../lib/inkan/inkan $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 $(wildcard appliance/*/*.7) $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8 provisioning/*/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 $(wildcard appliance/*/*.8 hsm/*.8) $(filter %.8,$(MADE_PAGES)) $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 $(filter %.5,$(MADE_PAGES)) $(DESTDIR)$(PREFIX)/share/man/man5
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile

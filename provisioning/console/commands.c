@@ -102,6 +102,7 @@ const struct command commands[] = {
     {"show certificates request tls|--tls <name:host-name>", OPERATIONAL, ROLES_ALL, false, show_certificate_request,
      "Print a TLS server's request again"},
     {"show configuration", OPERATIONAL, ROLES_ALL, false, show_running, "Show the running configuration"},
+    {"show configuration schema", OPERATIONAL, ROLES_ALL, false, show_schema, "Print a JSON schema of show configuration | json"},
     {"show hsm", OPERATIONAL, ROLES_ALL, false, show_hsm, "Show the token and the programs that use it"},
     {"show log audit [<filter...>]", OPERATIONAL, ROLES_ALL, false, show_audit,
      "Show who did what: last N, who ACCOUNT, failed, ..."},

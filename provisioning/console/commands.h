@@ -37,6 +37,9 @@ command_run commit, commit_check, commit_comment, commit_confirmed, rollback, sh
 /* cmd_configure.c */
 command_run configure, leave, set_setting, delete_setting, show_candidate, show_running, show_servers;
 
+/* cmd_schema.c */
+command_run show_schema;
+
 /* cmd_hsm.c */
 command_run hsm_initialize, hsm_login, hsm_login_final_try, hsm_login_keypad, hsm_logout, hsm_test, hsm_benchmark, show_hsm,
     show_programs;

@@ -420,10 +420,37 @@ bool run_operational(struct console *console, const struct parsed *parsed, struc
 	return done;
 }
 
+/* "operational configuration", for machines. */
+struct named_bit {
+	unsigned bit;
+	const char *name;
+};
+
+static const struct named_bit mode_names[] = {
+    {MODE_OPERATIONAL, "operational"}, {MODE_CONFIGURATION, "configuration"}, {MODE_SCRIPT, "script"}};
+static const struct named_bit role_names[] = {
+    {ROLE_ADMINISTRATOR, "administrator"}, {ROLE_OPERATOR, "operator"}, {ROLE_AUDITOR, "auditor"}};
+
+static void put_bits(struct report *report, unsigned bits, const struct named_bit names[static 3])
+{
+	struct buf text = {0};
+
+	for (size_t i = 0; i < 3; i++) {
+		if ((bits & names[i].bit) != 0)
+			buf_printf(&text, "%s%s", text.len == 0 ? "" : " ", names[i].name);
+	}
+	report_cell(report, "%s", buf_text(&text));
+	buf_clear(&text);
+}
+
 bool help(struct console *console, const struct parsed *parsed, struct err *err)
 {
-	static const struct report_column columns[] = {{"Command", "command", false}, {"Help", "help", false}};
-	struct report report = report_of(REPORT_NOTES, columns, 2);
+	static const struct report_column columns[] = {{"Command", "command", false},
+						       {"Help", "help", false},
+						       {"Modes", "modes", false},
+						       {"Roles", "roles", false},
+						       {"Changes", "changes", true}};
+	struct report report = report_of(REPORT_NOTES, columns, sizeof columns / sizeof *columns);
 	size_t *indexes;
 	struct sentences sentences = command_sentences(console, &indexes);
 
@@ -432,6 +459,9 @@ bool help(struct console *console, const struct parsed *parsed, struct err *err)
 	for (size_t i = 0; i < sentences.count; i++) {
 		report_cell(&report, "%s", sentences.items[i].form);
 		report_cell(&report, "%s", sentences.items[i].help);
+		put_bits(&report, commands[indexes[i]].modes, mode_names);
+		put_bits(&report, commands[indexes[i]].roles, role_names);
+		report_cell(&report, "%d", commands[indexes[i]].changes);
 	}
 	console_show(console, &report);
 	report_clear(&report);

@@ -246,50 +246,62 @@ static bool check_choice(const struct setting_row *row, const char *value, struc
 	return err_set(err, ERR_INVALID, "\"%s\" is none of %s", value, row->choices);
 }
 
-static bool check_number_range(const struct setting_row *row, const char *value, struct err *err)
-{
-	long long number = strtoll(value, NULL, 10);
+/* In the largest unit that it is a whole number of; units[] ends with the factor 1. */
+struct unit {
+	int64_t factor;
+	const char *name;
+};
 
-	if (number < row->least || number > row->most)
-		return err_set(err, ERR_INVALID, "%s is not between %lld and %lld", value, (long long)row->least,
-			       (long long)row->most);
+static const struct unit numbers[] = {{1, ""}};
+static const struct unit sizes[] = {{1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}, {1, ""}};
+static const struct unit durations[] = {{DAY, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}};
+
+static void put_in_units(char out[static SETTING_RANGE_BYTES], int64_t value, const struct unit *unit)
+{
+	while (unit->factor > 1 && (value == 0 || value % unit->factor != 0))
+		unit++;
+	snprintf(out, SETTING_RANGE_BYTES, "%lld%s", (long long)(value / unit->factor), unit->name);
+}
+
+static const struct unit *units_of(enum setting_type type)
+{
+	switch (type) {
+	case SETTING_NUMBER:
+		return numbers;
+	case SETTING_SIZE:
+		return sizes;
+	case SETTING_DURATION:
+	case SETTING_DURATIONS:
+		return durations;
+	default:
+		return NULL;
+	}
+}
+
+bool setting_range(const struct setting_row *row, char least[static SETTING_RANGE_BYTES], char most[static SETTING_RANGE_BYTES])
+{
+	const struct unit *units = units_of(row->type);
+
+	if (units == NULL)
+		return false;
+	put_in_units(least, row->least, units);
+	put_in_units(most, row->most, units);
 	return true;
 }
 
-static bool check_size_range(const struct setting_row *row, const char *value, struct err *err)
+static bool check_range(const struct setting_row *row, const char *value, int64_t number, int64_t scale, struct err *err)
 {
-	int64_t size = setting_parse_size(value);
-	bool whole_megabytes = row->most % (1 << 20) == 0;
+	char least[SETTING_RANGE_BYTES], most[SETTING_RANGE_BYTES];
 
-	if (size < row->least || size > row->most)
-		return err_set(err, ERR_INVALID, "%s is not between %lldK and %lld%c", value, (long long)(row->least >> 10),
-			       (long long)(row->most >> (whole_megabytes ? 20 : 10)), whole_megabytes ? 'M' : 'K');
-	return true;
-}
-
-static void put_duration(char *out, size_t size, int64_t seconds)
-{
-	static const struct {
-		int64_t seconds;
-		char unit;
-	} units[] = {{DAY, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
-	size_t i = 0;
-
-	while (seconds % units[i].seconds != 0)
-		i++;
-	snprintf(out, size, "%lld%c", (long long)(seconds / units[i].seconds), units[i].unit);
+	if (number >= row->least * scale && number <= row->most * scale)
+		return true;
+	setting_range(row, least, most);
+	return err_set(err, ERR_INVALID, "%s is not between %s and %s", value, least, most);
 }
 
 static bool check_duration_range(const struct setting_row *row, const char *value, struct err *err)
 {
-	int64_t ms = setting_parse_duration_ms(value);
-	char least[24], most[24];
-
-	if (ms >= row->least * 1000 && ms <= row->most * 1000)
-		return true;
-	put_duration(least, sizeof least, row->least);
-	put_duration(most, sizeof most, row->most);
-	return err_set(err, ERR_INVALID, "%s is not between %s and %s", value, least, most);
+	return check_range(row, value, setting_parse_duration_ms(value), 1000, err);
 }
 
 static bool check_durations(const struct setting_row *row, const char *value, struct err *err)
@@ -311,9 +323,9 @@ bool setting_check_value(const struct setting_row *row, const char *value, struc
 	case SETTING_WORD:
 		return check_choice(row, value, err);
 	case SETTING_NUMBER:
-		return check_number_range(row, value, err);
+		return check_range(row, value, strtoll(value, NULL, 10), 1, err);
 	case SETTING_SIZE:
-		return check_size_range(row, value, err);
+		return check_range(row, value, setting_parse_size(value), 1, err);
 	case SETTING_DURATION:
 		return check_duration_range(row, value, err);
 	case SETTING_DURATIONS:

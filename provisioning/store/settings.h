@@ -57,6 +57,10 @@ bool setting_is_secret(const struct setting_row *row);
 /* The row of a concrete path, or NULL. */
 const struct setting_row *setting_row_of(const char *path);
 
+/* The least and the most value of a number, size or duration, as they are typed ("1K", "5m"); false: it has no range. */
+#define SETTING_RANGE_BYTES 24
+bool setting_range(const struct setting_row *row, char least[static SETTING_RANGE_BYTES], char most[static SETTING_RANGE_BYTES]);
+
 /* Checks a value against its row: ERR_INVALID with a text that names the allowed form or range. */
 bool setting_check_value(const struct setting_row *row, const char *value, struct err *err) MUST_USE;
 

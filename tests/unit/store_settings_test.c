@@ -64,7 +64,7 @@ static void values_are_checked_by_their_type(void)
 	    {"server s smtp max-message-size", "50M", NULL},
 	    {"server s smtp max-message-size", "1K", NULL},
 	    {"server s smtp max-message-size", "50MB", "\"50MB\" is not a size"},
-	    {"server s smtp max-message-size", "9G", "9G is not between 1K and 2048M"},
+	    {"server s smtp max-message-size", "9G", "9G is not between 1K and 2G"},
 	    {"server s smtp max-message-size", "99999999999999999999M", "is not a size"},
 	    {"server s smtp allow-network", "192.0.2.0/24", NULL},
 	    {"server s smtp allow-network", "192.0.2.7", NULL},
