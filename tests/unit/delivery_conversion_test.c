@@ -32,8 +32,8 @@ static void begin(void)
 
 static void end(void)
 {
-	stage_close(&stage);
 	sink_free(sink);
+	stage_close(&stage);
 }
 
 static void post(const struct buf *body)

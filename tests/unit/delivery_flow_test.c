@@ -20,8 +20,8 @@ static void begin(void)
 
 static void end(void)
 {
-	stage_close(&stage);
 	sink_free(sink);
+	stage_close(&stage);
 }
 
 static void post_to(const char *server, const char *recipients)
@@ -336,8 +336,8 @@ static void the_next_one_by_priority_takes_over(void)
 	CHECK(stage_drain(&stage));
 	CHECK_INT(second->n_messages, 20);
 	CHECK_INT(delivery_state(stage.delivery).deferred_total, 0);
-	end();
 	sink_free(second);
+	end();
 }
 
 static void a_name_is_looked_up(void)
@@ -366,8 +366,8 @@ static void a_slow_destination_holds_nobody_up(void)
 	CHECK(wait_for(fast, 30));
 	post_many("fast", 30);
 	CHECK(wait_for(fast, 60));
-	end();
 	sink_free(fast);
+	end();
 }
 
 /* ---- Configuration ---- */
@@ -400,8 +400,8 @@ static void a_corrected_next_hop_gets_what_waited_for_the_wrong_one(void)
 	stage_configure(&stage);
 	CHECK(stage_drain(&stage));
 	CHECK_INT(right->n_messages, 3);
-	end();
 	sink_free(right);
+	end();
 }
 
 /* ---- The end of the lifetime ---- */
