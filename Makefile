@@ -126,6 +126,7 @@ UNIT_LIBS_store    := provisioning/store appliance/base
 UNIT_LIBS_console  := provisioning/console provisioning/store hsm/client hsm/protocol appliance/base
 UNIT_LIBS_supervisor := appliance/supervisor provisioning/store hsm/protocol appliance/base
 UNIT_LIBS_mime     := appliance/relay/mime hsm/cms hsm/protocol appliance/base
+UNIT_LIBS_observe  := appliance/relay/observe appliance/base
 UNIT_LIBS_queue    := appliance/relay/queue appliance/base
 UNIT_LIBS_policy   := appliance/relay/policy appliance/relay/mime hsm/protocol provisioning/store appliance/base
 UNIT_LIBS_smtp     := appliance/relay/smtp appliance/relay/tls appliance/relay/policy appliance/relay/mime hsm/client hsm/protocol provisioning/store appliance/base

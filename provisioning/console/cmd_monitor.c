@@ -153,7 +153,10 @@ static void ask_store(struct watch *watch)
 	if (!store_revision(watch->console->store, 0, &running, NULL))
 		return;
 	host = settings_value(&running.settings, "system host-name");
-	snprintf(watch->monitor.host, sizeof watch->monitor.host, "%s", host != NULL ? host : "");
+	if (host != NULL)
+		snprintf(watch->monitor.host, sizeof watch->monitor.host, "%s", host);
+	else if (gethostname(watch->monitor.host, sizeof watch->monitor.host - 1) != 0)
+		watch->monitor.host[0] = '\0';
 	if (store_certificates(watch->console->store, NULL, &stored, NULL)) {
 		take_certificates(&watch->monitor, &stored, &running.choices);
 		stored_certificates_clear(&stored);
@@ -266,10 +269,14 @@ static bool show_once(struct watch *watch, struct err *err)
 
 bool monitor(struct console *console, const struct parsed *parsed, struct err *err)
 {
-	struct watch *watch = mem_new(sizeof *watch);
+	const struct filters *filters = console->filters;
+	struct watch *watch;
 	bool fine = true;
 
 	(void)parsed;
+	if (filters != NULL && (filters->count > 0 || filters->count_lines || filters->json))
+		return err_set(err, ERR_INVALID, "monitor is a screen: for figures, show statistics or the metrics of the relay");
+	watch = mem_new(sizeof *watch);
 	*watch = (struct watch){.console = console, .dumb = !console->interactive || is_dumb()};
 	if (console->interactive)
 		watch_at_terminal(watch);

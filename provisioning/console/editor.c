@@ -132,6 +132,10 @@ static int on_read(EditLine *edit, wchar_t *key)
 			return (int)got;
 		follow_size(editor_of(edit));
 		made = mbrtowc(key, &octet, 1, &state);
+		if (made == (size_t)-1) { /* what was begun is dropped; this octet may begin another */
+			state = (mbstate_t){0};
+			made = mbrtowc(key, &octet, 1, &state);
+		}
 		if (made == (size_t)-1)
 			state = (mbstate_t){0};
 		else if (made != (size_t)-2)

@@ -137,13 +137,45 @@ static size_t filter_lines(const struct filters *filters, struct bytes text, str
 	return passed;
 }
 
+static bool row_passes(const struct filters *filters, const struct report *report, size_t first)
+{
+	struct buf row = {0};
+	bool pass;
+
+	for (size_t i = first; i < first + report->n_columns; i++)
+		buf_printf(&row, "%s%s", i == first ? "" : " ", report->cells[i]);
+	pass = passes(filters, buf_bytes(&row));
+	buf_clear(&row);
+	return pass;
+}
+
+/* Rows instead of lines. */
+static void apply_to_rows(const struct filters *filters, const struct report *report, struct buf *out)
+{
+	struct report chosen = *report;
+
+	chosen.cells = mem_new_array(report->n_cells + 1, sizeof *chosen.cells);
+	chosen.n_cells = 0;
+	for (size_t i = 0; i + report->n_columns <= report->n_cells; i += report->n_columns) {
+		if (!row_passes(filters, report, i))
+			continue;
+		memcpy(chosen.cells + chosen.n_cells, report->cells + i, report->n_columns * sizeof *chosen.cells);
+		chosen.n_cells += report->n_columns;
+	}
+	if (filters->count_lines)
+		buf_printf(out, "%zu\n", chosen.n_cells / report->n_columns);
+	else
+		report_json(&chosen, out);
+	free(chosen.cells); /* the texts are the report's */
+}
+
 void filters_apply(const struct filters *filters, const struct report *report, struct buf *out)
 {
 	struct buf text = {0}, passed = {0};
 	size_t lines;
 
 	if (filters->json) {
-		report_json(report, out);
+		apply_to_rows(filters, report, out);
 		return;
 	}
 	report_text(report, filters->count == 0 && !filters->count_lines, &text);

@@ -184,6 +184,9 @@ static bool run_allowed(struct console *console, const struct command *command, 
 {
 	if ((command->roles & console->role) == 0)
 		return err_set(err, ERR_DENIED, "the role %s may not do this", account_role_name(console->role));
+	if (console->filters != NULL && console->filters->compare && command->run != show_candidate &&
+	    command->run != show_running && command->run != run_operational)
+		return err_set(err, ERR_INVALID, "compare is for show (while configuring) and show configuration");
 	return command->run(console, parsed, err);
 }
 
