@@ -249,6 +249,7 @@ static bool next_line(struct editor *editor)
 	look_at_running(editor);
 	terminal_begin_line();
 	terminal_idle_begin();
+	el_set(editor->edit, EL_PREP_TERM, 1); /* before the prompt, so that no key behind it is the line discipline's */
 	typed = el_gets(editor->edit, &len);
 	terminal_idle_end();
 	if (typed == NULL || len <= 0) {
