@@ -276,7 +276,8 @@ const https = require('https'), fields = JSON.parse(process.env.FIELDS), url = p
 const agent = new https.Agent({keepAlive: true, maxSockets: 1});
 const post = (type, headers, pieces) => new Promise((done, fail) => {
   const request = https.request(url, {method: 'POST', agent, headers: {'Content-Type': type, ...headers}}, reply => {
-    let text = ''; reply.on('data', d => text += d); reply.on('end', () => done([reply.statusCode, text, request.reusedSocket]));
+    const port = reply.socket.localPort;
+    let text = ''; reply.on('data', d => text += d); reply.on('end', () => done([reply.statusCode, text, port]));
   });
   request.on('error', fail);
   const write = () => { pieces.forEach(p => request.write(p)); request.end(); };
@@ -307,7 +308,7 @@ def nodes_own_clients():
     equal(done.returncode, 0, done.stderr)
     replies = json.loads(done.stdout)
     equal([status for status, _, _ in replies], [200] * 6, replies)
-    equal([reused for _, _, reused in replies[:3]], [False, True, True], "a kept connection")
+    equal(len({port for _, _, port in replies[:3]}), 1, "one kept connection")
     for _, text, _ in replies:
         mail_of(json.loads(text)["id"])
 
