@@ -1,6 +1,7 @@
 #include "tests/unit/delivery_stage.h"
 
 #include <event2/event.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,7 @@ void stage_open(struct stage *stage)
 {
 	struct err err;
 
+	signal(SIGPIPE, SIG_IGN); /* as the relay does */
 	log_open("test", LOG_FORMAT_TEXT, LOG_DEBUG);
 	*stage = (struct stage){.timeouts = short_timeouts, .directory = test_directory(), .base = event_base_new()};
 	stage->snapshot = snapshot_new();
