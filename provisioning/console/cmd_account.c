@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "provisioning/console/commands.h"
+#include "provisioning/console/history_file.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/two_person.h"
@@ -98,7 +99,10 @@ bool account_delete(struct console *console, const struct parsed *parsed, struct
 		return false;
 	if (waits && find_account(console, name, &role))
 		return two_person_ask(console, APPROVAL_ACCOUNTS, (struct bytes){0}, (struct bytes){0}, err);
-	return store_account_delete(console->store, name, err);
+	if (!store_account_delete(console->store, name, err))
+		return false;
+	history_forget(console, name);
+	return true;
 }
 
 /* The word may be a password that was typed too early: it is not written down. */

@@ -466,7 +466,9 @@ bool show_sessions(struct console *console, const struct parsed *parsed, struct 
 		fine = relay_ask_all(&client, &query, QUERY_SESSION_COLUMNS, most, add_session, &report, &more, err);
 		relay_close(&client);
 	}
-	if (fine)
+	if (fine && report.n_cells == 0 && console->interactive)
+		console_say(console, "There are no SMTP sessions.");
+	else if (fine)
 		console_show(console, &report);
 	if (fine && more)
 		console_say(console, "There are more: count N shows N of them.");

@@ -36,8 +36,8 @@ static void say_certificate(const struct follow *follow)
 			if (found.items[i].certificate.id != *meant)
 				continue;
 			console_date(date, found.items[i].certificate.not_after);
-			console_say(follow->console, "Signature: by the certificate of %s, %s, serial %s, until %s.",
-				    follow->from, found.items[i].certificate.key_type, found.items[i].serial, date);
+			console_say(follow->console, "Signature: by the certificate of %s (%s, until %s),\n           serial %s.",
+				    follow->from, found.items[i].certificate.key_type, date, found.items[i].serial);
 		}
 		stored_certificates_clear(&found);
 	}
@@ -56,7 +56,7 @@ static void say_decision(struct follow *follow, char *const *cells)
 		say_certificate(follow);
 	else
 		console_say(follow->console, "Signature: none.");
-	console_say(follow->console, "Queue id: %s, Message-ID %s.", follow->id, cells[QUERY_DELIVERY_MESSAGE_ID]);
+	console_say(follow->console, "Queue id: %s\nMessage-ID: %s", follow->id, cells[QUERY_DELIVERY_MESSAGE_ID]);
 }
 
 /* Intelligent BCC copies are rows of the same message. */

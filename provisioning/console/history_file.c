@@ -39,14 +39,14 @@ bool history_may_hold(const char *text, bool understood)
 /* ---- the file ---- */
 
 /* Named by the account, whose name has no slash. */
-static char *path_of(const struct console *console)
+static char *path_of(const struct console *console, const char *account)
 {
-	return mem_format("%s/%s/%s.lines", console->state, HISTORY_DIRECTORY, console->account);
+	return mem_format("%s/%s/%s.lines", console->state, HISTORY_DIRECTORY, account);
 }
 
 static int open_file(const struct console *console)
 {
-	char *directory = mem_format("%s/%s", console->state, HISTORY_DIRECTORY), *path = path_of(console);
+	char *directory = mem_format("%s/%s", console->state, HISTORY_DIRECTORY), *path = path_of(console, console->account);
 	int fd;
 
 	(void)mkdir(directory, 0700); /* it may be there */
@@ -124,4 +124,12 @@ void history_append(const struct console *console, const char *line)
 		close(fd);
 	}
 	free(text);
+}
+
+void history_forget(const struct console *console, const char *account)
+{
+	char *path = path_of(console, account);
+
+	(void)unlink(path); /* it may have typed nothing */
+	free(path);
 }

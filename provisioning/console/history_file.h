@@ -19,6 +19,9 @@ void history_read(const struct console *console, history_line *each, void *arg);
 /* Appends one that was understood. */
 void history_append(const struct console *console, const char *line);
 
+/* The account is gone, and what it typed. */
+void history_forget(const struct console *console, const char *account);
+
 /*
  * May it be recalled? Of one that was not understood what history_safe_length left of it: only if it begins a command, else it
  * may be a secret typed at the wrong prompt. Pure.

@@ -160,8 +160,17 @@ def a_test_mail_is_followed_to_its_end():
 
 
 @test
+def a_test_mail_that_is_not_delivered_is_an_error():
+    SINK.answer[b"RCPT TO:<later@"] = "450 4.2.2 Mailbox full"
+    SINK.answer[b"RCPT TO:<gone@"] = "550 5.1.1 No such user"
+    contains(BOX.console(f"test mail from {SENDER} to later@example.net", ok=False), "450 4.2.2 Mailbox full")
+    contains(BOX.console(f"test mail from {SENDER} to gone@example.net", ok=False), "550 5.1.1 No such user")
+    SINK.answer.clear()
+
+
+@test
 def ctrl_c_stops_the_following_only():
-    SINK.close()
+    SINK.answer[b"RCPT TO:<late@"] = "450 4.2.0 Later"
     BOX.configure("set server default queue retry 1s")
     terminal = Terminal()
     terminal.type(f"test mail from {SENDER} to late@example.net\r", "Queue id: ")
@@ -170,10 +179,10 @@ def ctrl_c_stops_the_following_only():
     before = len(SINK.messages)
     listed = terminal.type("queue retry ?", "late@example.net")
     contains(listed, "all")
-    identifier = re.search(r"([0-9a-f]{12,})", listed).group(1)
+    identifier = re.search(r"([0-9a-f]{12,}) +\S+ -> late@", listed).group(1)
     terminal.type("\x15", None)
     terminal.type(f"show queue {identifier[:-1]}\t\r", "Recipient:          late@example.net")
-    SINK.open()
+    SINK.answer.clear()
 
     def arrives():
         BOX.console("queue retry all")
@@ -193,7 +202,7 @@ def statistics_count_what_was_sent():
     mail(3)
     wait_until(lambda: counted() == (before[0] + 3, before[1] + 3, before[2]), 10, f"three more than {before}, not {counted()}")
     for command in ("show statistics", "show statistics last 7d", "show statistics server default", "show server default",
-                    "show sessions", "show queue"):
+                    "show sessions"):
         for line in BOX.console(command).splitlines():
             equal(len(line) < 80, True, f"{command}: {line!r}")
     contains(BOX.console("show statistics last 7d"), time.strftime("%Y-%m-%d", time.gmtime()))

@@ -176,6 +176,52 @@ static void counts_days_and_outlives_the_log(void)
 	fixture_end(&f);
 }
 
+static void on_hours(const struct event_hour *hours, size_t count, const struct err *err, void *arg)
+{
+	struct seen *seen = arg;
+	struct event_hour sum = {0};
+
+	seen->done = true;
+	seen->count = count;
+	CHECK(err == NULL);
+	for (size_t i = 0; i < count; i++) { /* the hour may end in the middle of the test */
+		sum.messages += hours[i].messages;
+		sum.signed_messages += hours[i].signed_messages;
+		for (int status = 0; status < QUEUE_LOG_ANY; status++)
+			sum.counts[status] += hours[i].counts[status];
+		CHECK(i == 0 || hours[i].hour > hours[i - 1].hour);
+		CHECK(hours[i].hour >= clock_wall_seconds() / 3600 - 1);
+	}
+	snprintf(seen->text, sizeof seen->text, "%d %d: %d %d %d %d", (int)sum.messages, (int)sum.signed_messages,
+		 (int)sum.counts[QUEUE_LOG_QUEUED], (int)sum.counts[QUEUE_LOG_SUCCEEDED], (int)sum.counts[QUEUE_LOG_FAILED],
+		 (int)sum.counts[QUEUE_LOG_DEFERRED]);
+}
+
+static const char *hours_of(struct fixture *f, struct seen *seen, const char *server, int64_t since, int64_t until)
+{
+	*seen = (struct seen){0};
+	event_hours(f->queue, server, since, until, on_hours, seen);
+	CHECK(fixture_wait(f, &seen->done));
+	return seen->text;
+}
+
+static void counts_hours_of_servers(void)
+{
+	struct fixture f = fixture_begin();
+	int64_t now = clock_wall_ms();
+	struct seen seen;
+
+	store(&f, "default");
+	deliver(&f);
+	store(&f, "branch");
+	CHECK_TEXT(hours_of(&f, &seen, "default", now - 3600000, now + 3600000), "1 0: 2 1 0 1");
+	CHECK_TEXT(hours_of(&f, &seen, "branch", now - 3600000, now + 3600000), "1 0: 2 0 0 0");
+	CHECK_TEXT(hours_of(&f, &seen, NULL, now - 3600000, now + 3600000), "2 0: 4 1 0 1");
+	CHECK_TEXT(hours_of(&f, &seen, NULL, now - 7200000, now - 3600000), "0 0: 0 0 0 0");
+	CHECK_INT(seen.count, 0);
+	fixture_end(&f);
+}
+
 static void receivers_keep_their_place(void)
 {
 	struct fixture f = fixture_begin();
@@ -305,6 +351,7 @@ int main(void)
 	fixture_use_memory();
 	TEST(lists_what_happened);
 	TEST(counts_days_and_outlives_the_log);
+	TEST(counts_hours_of_servers);
 	TEST(receivers_keep_their_place);
 	TEST(a_backlog_beyond_its_bound_loses_the_oldest);
 	TEST(events_of_the_previous_schema_stay);
