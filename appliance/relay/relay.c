@@ -44,8 +44,13 @@ static void on_delivery_stopped(void *arg)
 static void on_api_stopped(void *arg)
 {
 	struct relay *relay = arg;
+	int64_t now = clock_monotonic_ms();
+	int64_t left = relay->intake_deadline + RELAY_STOP_DELIVERY_MS - now;
+	int64_t wait_ms = left < RELAY_STOP_DELIVERY_MS	      ? RELAY_STOP_DELIVERY_MS
+			  : left > RELAY_STOP_DELIVERY_MAX_MS ? RELAY_STOP_DELIVERY_MAX_MS
+							      : left;
 
-	delivery_stop(relay->delivery, clock_monotonic_ms() + RELAY_STOP_DELIVERY_MS, on_delivery_stopped, relay);
+	delivery_stop(relay->delivery, now + wait_ms, on_delivery_stopped, relay);
 }
 
 static void on_smtp_stopped(void *arg)

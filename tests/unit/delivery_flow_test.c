@@ -555,6 +555,53 @@ static void stopping_lets_running_transactions_end(void)
 	end();
 }
 
+static void set_true(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static bool is_true(struct stage *unused, const void *arg)
+{
+	(void)unused;
+	return *(const bool *)arg;
+}
+
+static bool has_connections(struct stage *at, const void *arg)
+{
+	return delivery_state(at->delivery).connections >= *(const unsigned *)arg;
+}
+
+static void stopping_drops_what_does_not_end(void)
+{
+	const unsigned one = 1;
+	bool stopped = false;
+
+	begin();
+	stage_be_patient(&stage);
+	sink->script.final = SINK_SILENT;
+	stage_configure(&stage);
+	post_many("default", 1);
+	CHECK(stage_run_until(&stage, has_connections, &one));
+	delivery_stop(stage.delivery, clock_monotonic_ms() + 200, set_true, &stopped);
+	CHECK(stage_run_until(&stage, is_true, &stopped));
+	CHECK_INT(delivery_state(stage.delivery).connections, 0);
+	CHECK_INT(delivery_state(stage.delivery).delivered_total, 0);
+	CHECK_INT(queue_count(stage.queue).messages, 1);
+	end();
+}
+
+static void a_server_that_does_not_answer_gets_two_connections(void)
+{
+	begin();
+	stage_be_patient(&stage);
+	sink->script.mail = SINK_SILENT;
+	stage_configure(&stage);
+	post_many("default", 100);
+	stage_run_for(&stage, 500);
+	CHECK_INT(sink->connections_most, DESTINATION_WINDOW_FIRST);
+	end();
+}
+
 int main(void)
 {
 	TEST(reuses_one_connection_and_quits_when_idle);
@@ -583,5 +630,7 @@ int main(void)
 	TEST(a_bounce_that_fails_is_not_bounced);
 	TEST(a_restart_resumes_the_queue);
 	TEST(stopping_lets_running_transactions_end);
+	TEST(stopping_drops_what_does_not_end);
+	TEST(a_server_that_does_not_answer_gets_two_connections);
 	return test_finish();
 }

@@ -341,6 +341,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	event_del(delivery->stop);
+	routes_clear(&delivery->routes);
 	delivery->stopped = NULL;
 	if (stopped != NULL)
 		stopped(delivery->stopped_arg);

@@ -32,7 +32,10 @@ void delivery_forget_passwords(struct delivery *delivery);
 
 void delivery_wake(struct delivery *delivery); /* the queue's due event */
 
-/* Stops claiming, lets running transactions end until `deadline_ms` (monotonic), then calls `stopped` from the loop, once. */
+/*
+ * Stops claiming, lets running transactions end until `deadline_ms` (monotonic), drops what still runs (it will be delivered
+ * again), then calls `stopped` from the loop, once. The store may be closed from there.
+ */
 void delivery_stop(struct delivery *delivery, int64_t deadline_ms, void (*stopped)(void *arg), void *arg);
 
 /* Drops what still runs: it will be delivered again. Not from one of its own callbacks but `stopped`; NULL is fine. */
