@@ -19,7 +19,7 @@ const struct command commands[] = {
      "Write the audit to a file, signed by the token"},
     {"audit verify <file>", ANY_MODE, ROLES_ALL, false, audit_verify, "Check an exported audit"},
 
-    {"backup <file>", ANY_MODE, ROLE_ADMINISTRATOR, true, backup, "Write configuration, certificates, accounts to a file"},
+    {"backup <file>", ANY_MODE, ROLE_ADMINISTRATOR, true, backup, "Write settings, certificates, accounts to a file"},
     {"backup <file> force", ANY_MODE, ROLE_ADMINISTRATOR, true, backup_force, "The same, in place of a file that is there"},
     {"restore <file>", ANY_MODE, ROLE_ADMINISTRATOR, true, restore, "Bring a backup back in place of all that is here"},
 
