@@ -231,7 +231,7 @@ demo: ## show the main job end to end on SoftHSM
 
 SANITIZE_SCENARIOS := $(filter-out %/hsm_speed_test.py %/hsm_faults_test.py %/faults_test.py %/sandbox_test.py %/peers_test.py,$(SCENARIOS))
 THREADED_UNITS  := $(filter $(BUILD)/tests/queue_% $(BUILD)/tests/api_% $(BUILD)/tests/delivery_% $(BUILD)/tests/signing_% $(BUILD)/tests/smtp_% $(BUILD)/tests/tls_%,$(UNIT_TESTS))
-THREADED_TOKENS := $(filter %/sign_role_test %/token_test %/many_keys_test,$(TOKEN_TESTS))
+THREADED_TOKENS := $(filter %/sign_role_test %/token_test %/nss_test,$(TOKEN_TESTS))
 
 sanitize: ## everything but time measurements under AddressSanitizer and UBSan, what has threads under ThreadSanitizer
 	@image/install-packages build run test lint
@@ -244,7 +244,7 @@ sanitize-installed: all unit-tests token-tests replays
 
 # Its shadow has a fixed place, which the kernel's address space randomisation may take.
 sanitize-threads: all unit-tests token-tests
-	@TSAN_OPTIONS="suppressions=$(abspath tests/thread.supp) $(TSAN_OPTIONS)" setarch -R tests/run $(THREADED_UNITS) $(THREADED_TOKENS)
+	@setarch -R tests/run $(THREADED_UNITS) $(THREADED_TOKENS)
 
 # tests/fuzz/COMPONENT_SUBJECT_fuzz.c, libFuzzer; what a run finds is kept in $(BUILD)/fuzz/corpus. Every fuzzer is also linked
 # with tests/fuzz/replay.c, and `make check` runs it on the inputs of tests/fuzz/corpus.

@@ -1,7 +1,7 @@
 /*
  * The console's questions to the relay, on the connection that CONTROL_RELAY gives (control.h; frames: frame.h). Pure codec.
  *
- * One question at a time: any number of QUERY_CONTENT, then QUERY_ASK; answered with QUERY_ROWS or QUERY_REFUSED. A question
+ * One question at a time: any number of QUERY_CONTENT and QUERY_CONFIGURATION, then QUERY_ASK; answered with QUERY_ROWS or QUERY_REFUSED. A question
  * names a kind and arguments; an answer is a page of rows of text cells, whose columns the kind says (below), and the
  * cursor that the next page is asked with. So neither side ever holds more than a page, and the relay keeps nothing between
  * pages. Numbers are decimal, times wall milliseconds, a queue id is hexadecimal as in the log.
@@ -15,10 +15,12 @@
 #define QUERY_ARGUMENTS_MAX 4096 /* explain with a thousand recipients and as many fields */
 #define QUERY_COLUMNS_MAX 32
 #define QUERY_CONTENT_MAX_BYTES (64u << 10) /* of one frame */
+#define QUERY_CONFIGURATION_MAX_BYTES (16u << 20) /* of them all */
 
 enum query_frame {
 	QUERY_ASK = 1, /* struct query */
 	QUERY_CONTENT = 2, /* octets of a message for QUERY_EXPLAIN, CRLF line ends; no answer */
+	QUERY_CONFIGURATION = 3, /* of a snapshot (provisioning/store/snapshot.h) for QUERY_EXPLAIN, instead of the running one */
 	QUERY_ROWS = 32, /* struct query_rows */
 	QUERY_REFUSED = 33 /* u8 enum err_code, text */
 };

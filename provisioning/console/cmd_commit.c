@@ -309,6 +309,25 @@ bool commit(struct console *console, const struct parsed *parsed, struct err *er
 	return run_commit(console, &(struct order){.comment = ""}, err);
 }
 
+/* inkan.db gives a snapshot of a revision alone, with its certificates: so it is one for a moment. */
+struct snapshot *candidate_snapshot(struct console *console, struct err *err)
+{
+	struct proposal proposal = {0};
+	struct snapshot *snapshot = NULL;
+	uint64_t number;
+
+	proposal.next.comment = "";
+	if (prepare(console, &proposal, err) && store_revision_propose(console->store, &proposal.next, &number, err)) {
+		snapshot = store_snapshot(console->store, number, err);
+		if (!store_revision_withdraw(console->store, number, err)) {
+			snapshot_free(snapshot);
+			snapshot = NULL;
+		}
+	}
+	proposal_clear(&proposal);
+	return snapshot;
+}
+
 bool commit_check(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	(void)parsed;

@@ -19,14 +19,29 @@ static bool add_row(char *const *cells, void *arg)
 	return true;
 }
 
-static bool ask(struct console *console, struct query *query, struct bytes message, struct err *err)
+/* The last word, after which the question is of the candidate; it is no address. */
+static bool takes_candidate(const struct parsed *parsed)
+{
+	return strcmp(parsed->words[parsed->count - 1], "candidate") == 0;
+}
+
+static bool send_candidate(struct console *console, struct relay_client *client, struct err *err)
+{
+	struct snapshot *snapshot = candidate_snapshot(console, err);
+	bool fine = snapshot != NULL && relay_configuration(client, snapshot, err);
+
+	snapshot_free(snapshot);
+	return fine;
+}
+
+static bool ask(struct console *console, struct query *query, bool candidate, struct bytes message, struct err *err)
 {
 	struct report report = report_of(REPORT_RECORDS, columns, sizeof columns / sizeof *columns);
 	struct relay_client client;
 	bool fine = relay_open(&client, console->state, err);
 
 	if (fine) {
-		fine = relay_content(&client, message, err) &&
+		fine = (!candidate || send_candidate(console, &client, err)) && relay_content(&client, message, err) &&
 		       relay_ask_all(&client, query, QUERY_EXPLAIN_COLUMNS, 0, add_row, &report, NULL, err);
 		relay_close(&client);
 	}
@@ -36,7 +51,7 @@ static bool ask(struct console *console, struct query *query, struct bytes messa
 	return fine;
 }
 
-/* ---- explain server NAME from A to B [B...] [header 'H: v']... [user U] ---- */
+/* ---- explain server NAME from A to B [B...] [header 'H: v']... [user U] [candidate] ---- */
 
 static bool put_field(struct buf *message, const char *field, struct err *err)
 {
@@ -51,7 +66,9 @@ static bool put_field(struct buf *message, const char *field, struct err *err)
 /* Words behind `to`: recipients, a field behind each word `header`, a name behind `user`. */
 static bool read_words(const struct parsed *parsed, size_t from, struct query *query, struct buf *message, struct err *err)
 {
-	for (size_t i = from; i < parsed->n_typed; i++) {
+	size_t end = parsed->n_typed - takes_candidate(parsed);
+
+	for (size_t i = from; i < end; i++) {
 		const char *word = parsed->typed[i];
 		bool header = strcmp(word, "header") == 0;
 
@@ -59,7 +76,7 @@ static bool read_words(const struct parsed *parsed, size_t from, struct query *q
 			query_add(query, "to", word);
 			continue;
 		}
-		if (++i == parsed->n_typed)
+		if (++i == end)
 			return err_set(err, ERR_INVALID, "a word is missing behind \"%s\"", word);
 		if (!header)
 			query_add(query, "user", parsed->typed[i]);
@@ -79,14 +96,14 @@ bool explain_envelope(struct console *console, const struct parsed *parsed, stru
 	query_add(&query, "server", parsed->typed[0]);
 	fine = put_field(&message, from, err) && read_words(parsed, 2, &query, &message, err);
 	buf_put_text(&message, "\r\n");
-	fine = fine && ask(console, &query, buf_bytes(&message), err);
+	fine = fine && ask(console, &query, takes_candidate(parsed), buf_bytes(&message), err);
 	free(from);
 	buf_clear(&message);
 	query_clear(&query);
 	return fine;
 }
 
-/* ---- explain message FILE server NAME [to B...] ---- */
+/* ---- explain message FILE server NAME [to B...] [candidate] ---- */
 
 /* As a mail program stores it: a file whose lines end with LF alone is a message with CRLF. */
 static void put_crlf(struct buf *out, struct bytes text)
@@ -164,16 +181,17 @@ static void add_header_recipients(struct query *query, struct bytes message)
 bool explain_message(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	struct query query = {.kind = QUERY_EXPLAIN};
+	size_t end = parsed->n_typed > 2 ? parsed->n_typed - takes_candidate(parsed) : parsed->n_typed;
 	struct buf message = {0};
 	bool fine;
 
 	query_add(&query, "server", parsed->typed[1]);
 	fine = read_message(parsed->typed[0], &message, err);
-	for (size_t i = 2; i < parsed->n_typed; i++)
+	for (size_t i = 2; i < end; i++)
 		query_add(&query, "to", parsed->typed[i]);
-	if (fine && parsed->n_typed == 2)
+	if (fine && end == 2)
 		add_header_recipients(&query, buf_bytes(&message));
-	fine = fine && ask(console, &query, buf_bytes(&message), err);
+	fine = fine && ask(console, &query, takes_candidate(parsed), buf_bytes(&message), err);
 	buf_clear(&message);
 	query_clear(&query);
 	return fine;

@@ -72,7 +72,7 @@ const struct command commands[] = {
      explain_envelope, "Tell who would get it signed, and why"},
     {"explain message <file> server <server:name> to <recipients...>", OPERATIONAL, ROLES_ALL, false, explain_message,
      "Tell what would become of a message in a file"},
-    {"explain message <file> server <server:name>", OPERATIONAL, ROLES_ALL, false, explain_message,
+    {"explain message <file> server <server:name> [candidate]", OPERATIONAL, ROLES_ALL, false, explain_message,
      "The same, to whom its To and Cc name"},
 
     {"hsm initialize", ANY_MODE, ROLE_ADMINISTRATOR, true, hsm_initialize, "Initialise a new token and set its PINs"},

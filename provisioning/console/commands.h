@@ -34,6 +34,9 @@ command_run show_certificates, show_certificates_detail;
 /* cmd_commit.c */
 command_run commit, commit_check, commit_comment, commit_confirmed, rollback, show_commits;
 
+/* What commit would make of the candidate, in no list and never applied; NULL: it would be refused. */
+struct snapshot *candidate_snapshot(struct console *console, struct err *err);
+
 /* cmd_configure.c */
 command_run configure, leave, set_setting, delete_setting, show_candidate, show_running, show_servers;
 

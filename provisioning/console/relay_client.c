@@ -105,16 +105,32 @@ bool relay_ask_all(struct relay_client *client, struct query *query, uint32_t n_
 	return true;
 }
 
-bool relay_content(struct relay_client *client, struct bytes octets, struct err *err)
+static bool send_octets(struct relay_client *client, uint16_t type, struct bytes octets, struct err *err)
 {
 	int64_t deadline_ms = clock_monotonic_ms() + client->call_ms;
 
 	while (octets.len > 0) {
 		struct bytes piece = bytes_slice(octets, 0, QUERY_CONTENT_MAX_BYTES);
 
-		if (!frame_send(client->fd, QUERY_CONTENT, piece, -1, deadline_ms, err))
+		if (!frame_send(client->fd, type, piece, -1, deadline_ms, err))
 			return err_prefix(err, "the relay");
 		octets = bytes_slice(octets, piece.len, octets.len);
 	}
 	return true;
+}
+
+bool relay_content(struct relay_client *client, struct bytes octets, struct err *err)
+{
+	return send_octets(client, QUERY_CONTENT, octets, err);
+}
+
+bool relay_configuration(struct relay_client *client, const struct snapshot *snapshot, struct err *err)
+{
+	struct buf octets = {0};
+	bool fine;
+
+	snapshot_encode(&octets, snapshot);
+	fine = send_octets(client, QUERY_CONFIGURATION, buf_bytes(&octets), err);
+	buf_clear(&octets);
+	return fine;
 }

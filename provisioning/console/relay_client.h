@@ -3,6 +3,7 @@
 #define INKAN_CONSOLE_RELAY_CLIENT_H
 
 #include "appliance/base/query.h"
+#include "provisioning/store/snapshot.h"
 
 #define RELAY_CALL_MS 60000 /* `queue delete all` of 100,000 mails */
 
@@ -30,5 +31,8 @@ bool relay_ask_all(struct relay_client *client, struct query *query, uint32_t n_
 
 /* Octets of a message for the question that follows. */
 bool relay_content(struct relay_client *client, struct bytes octets, struct err *err) MUST_USE;
+
+/* A configuration for the question that follows, instead of the running one. */
+bool relay_configuration(struct relay_client *client, const struct snapshot *snapshot, struct err *err) MUST_USE;
 
 #endif

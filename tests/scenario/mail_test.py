@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Mail through a running appliance: signed, split, excluded, refused; what arrives is judged by other programs."""
+import json
 import pathlib
 import re
 import subprocess
@@ -110,6 +111,26 @@ def a_sender_without_certificate_is_relayed_plain_or_refused():
     equal(code, 550, reply)
     contains(reply, "5.7.1 No S/MIME certificate for nobody@example.com")
     BOX.configure("set server default smime unsigned-sender relay")
+
+
+@test
+def explain_tells_of_the_candidate_before_it_is_committed():
+    ask = f"explain server default from {RSA} to a@b.example c@docomo.ne.jp"
+
+    def verdicts(*commands):
+        shown = BOX.console(*commands, f"run {ask} candidate | json")
+        return [(row["recipient"], row["verdict"], row["rule"]) for row in json.loads(shown[shown.index("[\n"):shown.rindex("]") + 1])]
+
+    carrier = ("c@docomo.ne.jp", "plain", "smime exclude recipient @([^@]+\\.)?docomo\\.ne\\.jp$")
+    equal(verdicts("configure"), [("a@b.example", "signed", f"smime certificate {RSA}"), carrier])
+    added = "server default smime exclude recipient @b\\.example$"
+    equal(verdicts("configure", "set " + added), [("a@b.example", "plain", added[len("server default "):]), carrier])
+    contains(BOX.console(f"explain server default from {RSA} to a@b.example"), "signed")
+    contains(BOX.console("configure", "delete server default smime enabled", f"run {ask} candidate"), "plain")
+    contains(BOX.console("configure", "delete server default", f"run {ask} candidate", ok=False),
+             'the candidate configuration has no server "default"')
+    BOX.console("configure", "rollback 0")
+    equal(is_signed(delivered(message(RSA), RSA, ["a@b.example"])["a@b.example"]), True, "mail while it was only a candidate")
 
 
 @test

@@ -19,6 +19,7 @@ struct console {
 	struct channel *channel;
 	struct call *call; /* under way; NULL: none */
 	struct mime_scan *content; /* NULL: none came */
+	struct buf configuration; /* empty: none came */
 };
 
 static void console_free(struct console *console)
@@ -33,6 +34,7 @@ static void console_free(struct console *console)
 	if (console->call != NULL)
 		console->call->console = NULL;
 	mime_scan_free(console->content);
+	buf_clear(&console->configuration);
 	channel_free(console->channel);
 	free(console);
 }
@@ -55,6 +57,7 @@ static void call_end(struct call *call)
 		call->console->call = NULL;
 		mime_scan_free(call->console->content);
 		call->console->content = NULL;
+		buf_clear(&call->console->configuration);
 	}
 	query_clear(&call->query);
 	query_rows_clear(&call->rows);
@@ -90,6 +93,22 @@ struct mime_scan *call_content(struct call *call)
 }
 
 /* ---- questions ---- */
+
+struct config *call_config(struct call *call, struct err *err)
+{
+	struct bytes octets = call->console == NULL ? (struct bytes){0} : buf_bytes(&call->console->configuration);
+	struct msg msg = msg_of(octets);
+	struct snapshot *snapshot;
+	struct config *config;
+
+	if (octets.len == 0)
+		return call->observe->config == NULL ? NULL : config_ref(call->observe->config);
+	snapshot = snapshot_decode(&msg, err);
+	config = snapshot == NULL ? NULL : config_new(snapshot, err);
+	if (config == NULL)
+		snapshot_free(snapshot);
+	return config;
+}
 
 static const struct {
 	enum query_kind kind;
@@ -163,6 +182,18 @@ static void on_content(struct console *console, struct bytes octets)
 	mime_scan_feed(console->content, octets);
 }
 
+static void on_configuration(struct console *console, struct bytes octets)
+{
+	struct err err;
+
+	if (console->configuration.len + octets.len > QUERY_CONFIGURATION_MAX_BYTES || console->call != NULL) {
+		err_set(&err, ERR_LIMIT, "a configuration out of place, or too large");
+		send_error(console, &err);
+		return;
+	}
+	buf_put_bytes(&console->configuration, octets);
+}
+
 static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, int fd, void *arg)
 {
 	struct console *console = arg;
@@ -175,6 +206,8 @@ static void on_frame(struct channel *channel, uint16_t type, struct msg *msg, in
 		on_ask(console, msg);
 	} else if (type == QUERY_CONTENT) {
 		on_content(console, msg->rest);
+	} else if (type == QUERY_CONFIGURATION) {
+		on_configuration(console, msg->rest);
 	} else {
 		err_set(&err, ERR_INVALID, "unknown frame %u", type);
 		send_error(console, &err);

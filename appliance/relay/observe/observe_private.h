@@ -35,6 +35,9 @@ void call_refuse(struct call *call, const struct err *err);
 /* The content that came before the question, finished; NULL: none came. Valid until the call ends. */
 struct mime_scan *call_content(struct call *call);
 
+/* The configuration that came before the question, or else the running one; referenced. NULL: it cannot run, *err says why. */
+struct config *call_config(struct call *call, struct err *err);
+
 typedef void call_handler(struct call *call);
 call_handler query_queue, query_queue_summary, query_queue_change, query_sessions, query_deliveries, query_explain, query_tls,
     query_tls_totals, query_monitor, query_test_mail, query_statistics;

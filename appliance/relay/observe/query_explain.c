@@ -75,23 +75,32 @@ static void explain(struct call *call, const struct config_server *server, const
 	free(recipients);
 }
 
-void query_explain(struct call *call)
+static void judge(struct call *call, const struct config *config, struct err *err)
 {
 	const char *name = query_argument(&call->query, "server");
-	const struct config *config = call->observe->config;
 	const struct config_server *server = name == NULL || config == NULL ? NULL : config_find_server(config, name);
 	struct mime_scan *scan = call_content(call);
 	const struct config_user *user = NULL;
-	struct err err;
 
 	if (server == NULL)
-		err_set(&err, ERR_NOT_FOUND, "the running configuration has no server \"%s\"", name != NULL ? name : "");
+		err_set(err, ERR_NOT_FOUND, "the %s configuration has no server \"%s\"",
+			config == call->observe->config ? "running" : "candidate", name != NULL ? name : "");
 	else if (scan == NULL)
-		err_set(&err, ERR_INVALID, "a question without a message");
+		err_set(err, ERR_INVALID, "a question without a message");
 	else if (query_argument(&call->query, "to") == NULL)
-		err_set(&err, ERR_INVALID, "a question without a recipient");
-	else if (find_user(&call->query, server, &user, &err))
+		err_set(err, ERR_INVALID, "a question without a recipient");
+	else if (find_user(&call->query, server, &user, err))
 		explain(call, server, user, scan);
+}
+
+void query_explain(struct call *call)
+{
+	struct err err = {0};
+	struct config *config = call_config(call, &err);
+
+	if (err.text[0] == '\0')
+		judge(call, config, &err);
+	config_unref(config);
 	if (call->rows.n_cells > 0)
 		call_answer(call);
 	else
