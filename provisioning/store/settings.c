@@ -63,7 +63,7 @@ const struct setting_row setting_rows[] = {
     {"server <server:name> smtp auth", SETTING_WORD, .choices = "none|offered|optional|required", .fallback = "none",
      .help = "AUTH: no, within networks, instead of one, always"},
     {"server <server:name> smtp auth-without-tls", SETTING_FLAG, .help = "Offer AUTH on connections that are not encrypted"},
-    {"server <server:name> smtp max-sessions", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
+    {"server <server:name> smtp max-sessions", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "2000",
      .help = "Sessions at once"},
     {"server <server:name> smtp max-sessions-per-client", SETTING_NUMBER, .least = 1, .most = 100000, .fallback = "1000",
      .help = "Sessions at once of one client address"},

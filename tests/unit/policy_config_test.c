@@ -31,7 +31,8 @@ static void defaults_fill_what_is_not_set(void)
 	CHECK_INT(server->n_listens, 1);
 	CHECK_TEXT(server->listens[0].address, "127.0.0.1:2525");
 	CHECK_INT(server->limits.message_bytes, 50 << 20);
-	CHECK_INT(server->limits.sessions, 1000);
+	CHECK_INT(server->limits.sessions, 2000);
+	CHECK(server->limits.sessions_per_client < server->limits.sessions); /* one client leaves room for others */
 	CHECK(!server->smime_enabled);
 	CHECK(server->refuse_unsignable);
 	CHECK(!server->refuse_unsigned_sender);
