@@ -555,6 +555,29 @@ static void stopping_lets_running_transactions_end(void)
 	end();
 }
 
+static void who_waits_for_another_server_is_left_alone(void)
+{
+	const struct sink_recipient busy[] = {{"busy@example.net", "450 4.2.0 busy\r\n"}, {NULL, NULL}};
+	struct sink *other;
+
+	begin();
+	other = sink_new(stage.base);
+	other->script.recipients = busy;
+	stage_next_hop(&stage, "other", other);
+	stage_set(&stage, "1h", "server other queue retry");
+	sink_down(sink);
+	stage_configure(&stage);
+	post_to("other", "busy@example.net");
+	post_to("default", "b@example.net");
+	CHECK(stage_settle(&stage, 2));
+	CHECK(sink_up(sink));
+	CHECK(wait_for(sink, 1));
+	stage_run_for(&stage, 300);
+	CHECK_INT(stage_row(&stage, "busy@example.net").attempts, 1);
+	sink_free(other);
+	end();
+}
+
 static void set_true(void *arg)
 {
 	*(bool *)arg = true;
@@ -630,6 +653,7 @@ int main(void)
 	TEST(a_bounce_that_fails_is_not_bounced);
 	TEST(a_restart_resumes_the_queue);
 	TEST(stopping_lets_running_transactions_end);
+	TEST(who_waits_for_another_server_is_left_alone);
 	TEST(stopping_drops_what_does_not_end);
 	TEST(a_server_that_does_not_answer_gets_two_connections);
 	return test_finish();

@@ -71,7 +71,7 @@ static void on_retried(uint64_t changed, const struct err *err, void *arg)
 		log_info("delivery.retrying", LOG_NUMBER("recipients", changed));
 }
 
-/* A next hop that is back shall get what waits for it now, not at the end of each recipient's own wait. */
+/* Nobody knows for what they wait. */
 static void retry_waiting(struct delivery *delivery)
 {
 	const struct queue_filter everything = {0};
@@ -79,12 +79,25 @@ static void retry_waiting(struct delivery *delivery)
 	queue_set(delivery->queue, &everything, QUEUE_RETRY_NOW, on_retried, NULL);
 }
 
-static void on_recovered(const uint64_t *messages, size_t count, void *arg)
+/* What goes where this destination goes; others have their own reasons to wait. */
+static void retry_servers(struct delivery *delivery, const struct destination *destination)
+{
+	for (size_t i = 0; i < delivery->config->n_servers; i++) {
+		const struct config_server *server = &delivery->config->servers[i];
+
+		if (destination_serves(destination, server, NULL))
+			queue_set(delivery->queue, &(struct queue_filter){.server = server->name}, QUEUE_RETRY_NOW, on_retried,
+				  NULL);
+	}
+}
+
+/* A next hop that is back shall get what waits for it now, not at the end of each recipient's own wait. */
+static void on_recovered(const struct destination *destination, const uint64_t *messages, size_t count, void *arg)
 {
 	struct delivery *delivery = arg;
 
 	if (count == 0)
-		retry_waiting(delivery);
+		retry_servers(delivery, destination);
 	for (size_t i = 0; i < count; i++)
 		queue_set(delivery->queue, &(struct queue_filter){.message = messages[i]}, QUEUE_RETRY_NOW, on_retried, NULL);
 }

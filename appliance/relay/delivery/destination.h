@@ -17,7 +17,7 @@
 
 #define DESTINATION_WINDOW_FIRST 2 /* lanes to begin with */
 #define DESTINATION_LOSSES_MAX 3 /* connections lost in a row within a transaction: then the next hop counts as down */
-#define DESTINATION_REMEMBERED_MESSAGES 256 /* deferred for a domain: beyond, all of the queue is tried when it answers */
+#define DESTINATION_REMEMBERED_MESSAGES 256 /* deferred for a domain: beyond, all of its servers is tried when it answers */
 #define DESTINATION_FULL_MS 60000 /* after a refused connection the window does not grow for so long */
 
 struct event_base;
@@ -36,8 +36,8 @@ struct destination_context {
 	const struct smtp_timeouts *timeouts;
 	const char *helo; /* may change between connections */
 	void (*settled)(struct group *group, void *arg); /* takes a group whose recipients are all settled */
-	/* A next hop that was down, and mail deferred for it, answers again: these messages; count 0: any may be concerned. */
-	void (*recovered)(const uint64_t *messages, size_t count, void *arg);
+	/* A next hop that was down, and mail deferred for it, answers again: these messages; count 0: any of its servers. */
+	void (*recovered)(const struct destination *destination, const uint64_t *messages, size_t count, void *arg);
 	void (*freed_lane)(void *arg); /* a lane is gone, or has nothing to do */
 	void *arg;
 };

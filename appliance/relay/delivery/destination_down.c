@@ -107,7 +107,7 @@ void destination_tell_recovered(struct destination *destination)
 	destination->has_deferred = false;
 	if (destination->domain == NULL || destination->n_deferred > DESTINATION_REMEMBERED_MESSAGES)
 		destination->n_deferred = 0;
-	destination->context->recovered(destination->deferred, destination->n_deferred, destination->context->arg);
+	destination->context->recovered(destination, destination->deferred, destination->n_deferred, destination->context->arg);
 	destination->n_deferred = 0;
 }
 

@@ -9,7 +9,8 @@
 
 struct set {
 	struct sliced_request sliced;
-	struct queue_filter filter;
+	uint64_t message; /* 0: all */
+	char *server; /* NULL: any */
 	enum queue_action action;
 	uint64_t after, changed; /* as of the last COMMIT */
 	uint64_t next_after, next_changed; /* when the running transaction commits */
@@ -22,6 +23,7 @@ struct slice_row {
 	uint64_t recipient, message;
 	enum recipient_state state;
 	bool leased;
+	bool meant; /* by the filter */
 };
 
 struct slice {
@@ -115,14 +117,16 @@ static bool is_leased(struct transaction *transaction, uint64_t recipient)
 
 static bool read_slice(struct transaction *transaction, const struct set *set, struct slice *slice, struct err *err)
 {
-	enum statement which = set->filter.message != 0 ? S_SLICE_MESSAGE : S_SLICE_ALL;
+	enum statement which = set->message != 0 ? S_SLICE_MESSAGE : set->server != NULL ? S_SLICE_SERVER : S_SLICE_ALL;
 	sqlite3_stmt *select = database_statement(transaction->database, which);
 	bool row = true, ok = true;
 
 	bind_id(select, 1, set->after);
 	bind_number(select, 2, SLICE_ROWS);
 	if (which == S_SLICE_MESSAGE)
-		bind_id(select, 3, set->filter.message);
+		bind_id(select, 3, set->message);
+	else if (which == S_SLICE_SERVER)
+		bind_text(select, 3, set->server);
 	slice->count = 0;
 	while (slice->count < SLICE_ROWS && (ok = database_step(transaction->database, select, &row, err)) && row)
 		slice->rows[slice->count++] = (struct slice_row){
@@ -130,6 +134,7 @@ static bool read_slice(struct transaction *transaction, const struct set *set, s
 		    .message = column_id(select, 1),
 		    .state = (enum recipient_state)column_id(select, 2),
 		    .leased = is_leased(transaction, column_id(select, 0)),
+		    .meant = which != S_SLICE_SERVER || column_id(select, 3) != 0,
 		};
 	database_reset(select);
 	return ok;
@@ -146,9 +151,9 @@ static bool apply_slice(struct transaction *transaction, struct request *request
 	set->next_changed = set->changed;
 	set->next_last = slice.count < SLICE_ROWS;
 	for (size_t i = 0; i < slice.count; i++) {
-		bool changed;
+		bool changed = false;
 
-		if (!actions[set->action](transaction, &slice.rows[i], &changed, err))
+		if (slice.rows[i].meant && !actions[set->action](transaction, &slice.rows[i], &changed, err))
 			return false;
 		set->next_changed += changed;
 		set->next_after = slice.rows[i].recipient;
@@ -174,6 +179,7 @@ static void finish_set(struct queue *queue, struct request *request)
 
 	(void)queue;
 	set->cb(set->changed, request_err(request), set->arg);
+	free(set->server);
 	free(set);
 }
 
@@ -181,7 +187,9 @@ void queue_set(struct queue *queue, const struct queue_filter *filter, enum queu
 {
 	struct set *set = mem_new(sizeof *set);
 
-	*set = (struct set){.filter = *filter, .action = action, .cb = cb, .arg = arg};
+	*set = (struct set){.message = filter->message, .action = action, .cb = cb, .arg = arg};
+	if (filter->server != NULL)
+		set->server = mem_string(filter->server);
 	set->sliced = (struct sliced_request){.request.finish = finish_set, .apply = apply_slice, .advance = advance};
 	queue_submit(queue, REQUEST_SET, &set->sliced.request);
 }

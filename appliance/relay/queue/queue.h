@@ -316,6 +316,7 @@ enum queue_action { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_RETRY_NOW, QUEUE_DELETE };
 
 struct queue_filter {
 	uint64_t message; /* 0: all */
+	const char *server; /* NULL: any; queue_set alone heeds it, of all messages, and copies it */
 };
 
 struct queue_row {

@@ -76,6 +76,8 @@ const char *const statement_sql[STATEMENTS] = {
     [S_DELETE_BODY] = "DELETE FROM body WHERE number = ?1",
     [S_DELETE_FILE] = "DELETE FROM file WHERE number = ?1",
     [S_SLICE_ALL] = "SELECT id, message, state FROM recipient WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [S_SLICE_SERVER] = "SELECT id, message, state, (SELECT server = ?3 FROM message WHERE message.id = recipient.message)"
+		       " FROM recipient WHERE id > ?1 ORDER BY id LIMIT ?2",
     [S_SLICE_MESSAGE] = "SELECT id, message, state FROM recipient WHERE message = ?3 AND id > ?1 ORDER BY id LIMIT ?2",
 
     [S_SCAN_DUE] = "SELECT id, due FROM recipient WHERE state = 0 AND due >= ?1 ORDER BY due, id",

@@ -21,6 +21,7 @@ enum statement {
 	S_DELETE_BODY,
 	S_DELETE_FILE,
 	S_SLICE_ALL,
+	S_SLICE_SERVER,
 	S_SLICE_MESSAGE,
 	/* claims */
 	S_SCAN_DUE,
