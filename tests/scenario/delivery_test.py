@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Delivery to next hops as they are in the world: TLS, AUTH with a sealed password, mail exchangers."""
+import atexit
 import contextlib
 import email
 import os
 import pathlib
 import re
+import shutil
 import tempfile
 import time
 
@@ -27,6 +29,7 @@ def accept(box, recipients, message=None):
 
 def certificates():
     directory = tempfile.mkdtemp(prefix="inkan-tls-", dir="/etc")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     os.chmod(directory, 0o755)
     return Certificates(directory)
 

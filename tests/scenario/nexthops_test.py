@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """What next hops do to each other and to us: slow ones beside quick ones, dead ones, ones that are not to be trusted."""
+import atexit
 import concurrent.futures
 import contextlib
 import email
 import os
 import pathlib
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -112,6 +114,7 @@ def several_next_hops_with_a_dead_one_among_them():
 @test
 def the_reason_is_told_when_a_next_hop_cannot_be_trusted():
     directory = tempfile.mkdtemp(prefix="inkan-tls-", dir="/etc")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     os.chmod(directory, 0o755)
     made = Certificates(directory)
     bare, untrusted, login = Hop(), Hop(tls=made.context), Hop(tls=made.context, login=("relay", "another"))
