@@ -175,7 +175,7 @@ static void on_set(uint64_t changed, const struct err *err, void *arg)
 void query_queue_change(struct call *call)
 {
 	const char *id = query_argument(&call->query, "id");
-	struct queue_filter filter;
+	struct queue_filter filter = {0};
 	enum queue_action action = QUEUE_HOLD;
 	struct err err;
 

@@ -44,8 +44,8 @@ typedef void event_days_cb(const struct event_day *days, size_t count, const str
 void event_days(struct queue *queue, const char *server, int first, int last, event_days_cb *cb, void *arg);
 
 /*
- * What happened in each hour of a time (wall ms; `until` is behind the last): messages that were stored then and those of them that
- * somebody got signed, events by status. Hours without any are left out. Server NULL: all.
+ * What happened in each hour of a time (wall ms; `until` is behind the last): messages that were stored then and those of them
+ * that somebody got signed, events by status. Hours without any are left out. Server NULL: all.
  */
 #define EVENT_HOURS_MAX 194 /* eight days and two broken hours */
 struct event_hour {
