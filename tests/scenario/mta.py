@@ -43,10 +43,11 @@ class Mta:
     def __init__(self, next_port, **settings):
         if os.geteuid() != 0:
             raise AssertionError(f"{self.package} needs root: it is chrooted and changes to its own users")
+        source = unpacked(self.package)
         self.next_port, self.settings, self.port = next_port, settings, free_port()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="inkan-mta-"))
         os.chmod(self.root, 0o755)
-        self.make_tree()
+        self.make_tree(source)
         self.configure()
         with open(self.root / "output", "wb") as output:
             self.process = subprocess.Popen(["chroot", self.root, self.program, *self.arguments], stdin=subprocess.DEVNULL,
@@ -58,8 +59,7 @@ class Mta:
             self.stop()
             raise AssertionError(f"{error}: {text}") from error
 
-    def make_tree(self):
-        source = unpacked(self.package)
+    def make_tree(self, source):
         for name in ("etc", "dev", "tmp", "run", "var/spool", "var/lib", "var/log", "usr/sbin"):
             (self.root / name).mkdir(parents=True)
         os.symlink("../run", self.root / "var" / "run")
