@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """Mail as an attacker or a clumsy client writes it, by raw sockets through a running appliance: what is signed, and what is said."""
+import base64
 import re
 
 from inkan import Sandbox, Smtp, contains, equal, is_signed, run, test
 
 SENDER = b"alice@example.com"
-BOX = Sandbox("--sender", SENDER.decode())
+OTHER = b"bob@example.com"
+BOX = Sandbox("--sender", SENDER.decode(), "--sender", OTHER.decode() + ":p256")
 PLAIN_END = b"\r\n.\r\n"
 
 # What a reader may be shown as the sender -> "signed", "plain", or the refusal (smime.md §8; inkan-relay(8), The From field).
@@ -63,6 +65,28 @@ def the_from_field_is_read_as_the_manual_says():
             equal(is_signed(arrived(octets)), want == "signed", field)
         else:
             contains(given(octets)[1], want)
+
+
+@test
+def who_logs_in_signs_with_the_certificates_that_are_his():
+    user, key = BOX.env["API_USER"], BOX.env["API_KEY"]
+    BOX.configure(f"set server default user {user} certificate {OTHER.decode()}")
+    try:
+        for sender, want in ((OTHER, 250), (SENDER, 550)):
+            with Smtp(BOX.port) as client:
+                client.command("STARTTLS")
+                client.socket = BOX.tls().wrap_socket(client.socket, server_hostname="localhost")
+                client.file = client.socket.makefile("rb")
+                client.command("EHLO client.example")
+                login = base64.b64encode(f"\0{user}\0{key}".encode()).decode()
+                equal(client.command("AUTH PLAIN " + login)[0], 235)
+                code, text = client.mail(OTHER.decode(), ["bob@example.net"], b"From: " + sender + b"\r\n\r\nHello\r\n")
+                equal(code, want, f"{sender}: {text}")
+                if want == 550:
+                    contains(text, f"5.7.1 User {user} may not send as {sender.decode()}")
+        equal(given(b"From: " + SENDER + b"\r\n\r\nHello" + PLAIN_END)[0], 250)  # who did not log in is in the network
+    finally:
+        BOX.configure(f"delete server default user {user} certificate {OTHER.decode()}")
 
 
 @test
