@@ -286,8 +286,8 @@ const post = (type, headers, pieces) => new Promise((done, fail) => {
 (async () => {
   const body = JSON.stringify(fields), form = new URLSearchParams(fields).toString(), out = [];
   out.push(await post('application/json', {'Content-Length': Buffer.byteLength(body)}, [body]));
-  out.push(await post('application/json', {}, [body.slice(0, 9), body.slice(9)]));
-  out.push(await post('application/x-www-form-urlencoded', {Expect: '100-continue'}, [form]));
+  out.push(await post('application/x-www-form-urlencoded', {'Content-Length': form.length, Expect: '100-continue'}, [form]));
+  out.push(await post('application/json', {}, [body.slice(0, 9), body.slice(9)]));  // in chunks, after which Inkan closes
   const data = new FormData();
   for (const [name, value] of Object.entries(fields)) data.append(name, value);
   data.append('attachment1', new Blob(['x']), 'a.txt');
