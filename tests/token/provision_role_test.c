@@ -270,7 +270,8 @@ static void initialize_makes_a_token_with_its_seal(void)
 		CHECK_TEXT(d.seal, "AES-256-GCM");
 		CHECK_TEXT(d.import_rung, "rewrap");
 		objects = objects_now();
-		CHECK_TEXT(objects, "4 inkan-seal 696e6b616e2d7365616c\n");
+		CHECK_TEXT(objects, "2 inkan-audit 696e6b616e2d6175646974\n3 inkan-audit 696e6b616e2d6175646974\n"
+				    "4 inkan-seal 696e6b616e2d7365616c\n");
 		free(objects);
 	}
 	token_description_clear(&d);

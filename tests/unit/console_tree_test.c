@@ -256,12 +256,12 @@ static void reports_are_written_and_filtered(void)
 		enum report_style style;
 		const char *filters, *text;
 	} cases[] = {
-	    {REPORT_TABLE, "", "NAME   COUNT  NOTE\nalpha      5  first\n朱      12345  say \"x\"\n"},
+	    {REPORT_TABLE, "", "NAME   COUNT  NOTE\nalpha      5  first\n朱     12345  say \"x\"\n"},
 	    {REPORT_LINES, "", "alpha\n朱\n"},
 	    {REPORT_NOTES, "", "alpha\n    5\n朱\n    12345\n"},
 	    {REPORT_RECORDS, "", "NAME:  alpha\nCOUNT: 5\nNOTE:  first\n\nNAME:  朱\nCOUNT: 12345\nNOTE:  say \"x\"\n"},
 	    {REPORT_TABLE, "match ALPHA", "alpha      5  first\n"},
-	    {REPORT_TABLE, "except alp | match 1", "朱      12345  say \"x\"\n"},
+	    {REPORT_TABLE, "except alp | match 1", "朱     12345  say \"x\"\n"},
 	    {REPORT_TABLE, "match nothing", ""},
 	    {REPORT_TABLE, "count", "2\n"},
 	    {REPORT_TABLE, "match alpha | count", "1\n"},
