@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "provisioning/console/prompt.h"
+#include "provisioning/console/usb.h"
+#include "provisioning/console/zmodem.h"
 
 static bool read_all(int fd, const char *path, const char *what, size_t most, struct buf *out, struct err *err)
 {
@@ -84,7 +86,11 @@ static bool paste(const char *what, size_t most, bool pem, struct buf *out, stru
 
 bool input_any(const char *path, const char *what, size_t most, bool pem, struct buf *out, struct err *err)
 {
-	if (path != NULL)
-		return input_file(path, what, most, out, err);
-	return paste(what, most, pem, out, err);
+	if (path == NULL)
+		return paste(what, most, pem, out, err);
+	if (strcmp(path, INPUT_ZMODEM) == 0)
+		return zmodem_receive(what, most, out, err);
+	if (strncmp(path, USB_SCHEME, strlen(USB_SCHEME)) == 0)
+		return usb_input(path + strlen(USB_SCHEME), what, most, out, err);
+	return input_file(path, what, most, out, err);
 }

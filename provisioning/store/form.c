@@ -17,6 +17,7 @@ static const struct {
     {"path", SETTING_PATH},
     {"name", SETTING_NAME},
     {"url", SETTING_URL},
+    {"source", SETTING_SOURCE},
 };
 
 static enum setting_type type_of(struct bytes name)

@@ -317,6 +317,7 @@ static const struct {
     [SETTING_SEALED] = {"prompted for", check_sealed},
     [SETTING_NAME_SERVER] = {"ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT", check_name_server},
     [SETTING_TLS_PIN] = {"sha256:HEX", check_tls_pin},
+    [SETTING_SOURCE] = {"path, zmodem, or usb:NAME", check_text},
     [SETTING_URL] = {"https://HOST[:PORT]/PATH", check_url},
 };
 

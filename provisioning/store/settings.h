@@ -30,6 +30,7 @@ enum setting_type {
 	SETTING_SEALED, /* a secret sealed under a key of the token, "sealed:HEX"; prompted for and never shown */
 	SETTING_NAME_SERVER, /* ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT (port 53 by default) */
 	SETTING_TLS_PIN, /* "sha256:" and 64 hexadecimal digits */
+	SETTING_SOURCE, /* of commands: a path, zmodem, usb:NAME */
 	SETTING_URL /* https://HOST[:PORT]/…; http:// on loopback alone */
 };
 
