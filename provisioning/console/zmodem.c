@@ -132,7 +132,7 @@ static bool read_received(const struct transfer *transfer, const char *what, siz
 
 static _Noreturn void become_rz(const struct transfer *transfer, int in, int out, size_t most)
 {
-	static char *const arguments[] = {"rz", "--binary", "--restricted", "--overwrite", "--quiet", "--syslog=off", NULL};
+	static char *const arguments[] = {"rz", "--binary", "--restricted", "--overwrite", "--quiet", NULL};
 	static char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
 	const struct rlimit size = {most + 1, most + 1}, none = {0, 0};
 	int null = open("/dev/null", O_WRONLY);
