@@ -1,10 +1,10 @@
 /*
  * The console's questions to the relay, on the connection that CONTROL_RELAY gives (control.h; frames: frame.h). Pure codec.
  *
- * One question at a time: any number of QUERY_CONTENT and QUERY_CONFIGURATION, then QUERY_ASK; answered with QUERY_ROWS or QUERY_REFUSED. A question
- * names a kind and arguments; an answer is a page of rows of text cells, whose columns the kind says (below), and the
- * cursor that the next page is asked with. So neither side ever holds more than a page, and the relay keeps nothing between
- * pages. Numbers are decimal, times wall milliseconds, a queue id is hexadecimal as in the log.
+ * One question at a time: any number of QUERY_CONTENT and QUERY_CONFIGURATION, then QUERY_ASK; answered with QUERY_ROWS or
+ * QUERY_REFUSED. A question names a kind and arguments; an answer is a page of rows of text cells, whose columns the kind says
+ * (below), and the cursor that the next page is asked with. So neither side ever holds more than a page, and the relay keeps
+ * nothing between pages. Numbers are decimal, times wall milliseconds, a queue id is hexadecimal as in the log.
  */
 #ifndef INKAN_BASE_QUERY_H
 #define INKAN_BASE_QUERY_H
@@ -32,7 +32,8 @@ enum query_kind {
 	QUERY_QUEUE_SUMMARY = 2, /* enum query_summary, one row */
 	QUERY_QUEUE_CHANGE = 3, /* action(hold release retry delete) id("all" or one); one row: recipients changed */
 	QUERY_SESSIONS = 4, /* server; enum query_session */
-	QUERY_DELIVERIES = 5, /* id server sender from to status since until(wall ms) text(in any column); newest first; enum query_delivery */
+	QUERY_DELIVERIES =
+	    5, /* id server sender from to status since until(wall ms) text(in any column); newest first; enum query_delivery */
 	QUERY_EXPLAIN = 6, /* server to* user; the content is the message; enum query_explain, a row a recipient */
 	QUERY_TLS = 7, /* enum query_tls, a row for each certificate of each listener */
 	QUERY_TLS_TOTALS = 8, /* enum query_tls_totals, one row */
