@@ -105,12 +105,11 @@ bool account_delete(struct console *console, const struct parsed *parsed, struct
 	return true;
 }
 
-/* The word may be a password that was typed too early: it is not written down. */
-static bool no_account(struct console *console, struct err *err)
+bool account_password_names_nobody(struct console *console, const struct parsed *parsed)
 {
-	free(console->audit_text);
-	console->audit_text = mem_string("account password [no account]");
-	return err_set(err, ERR_NOT_FOUND, "there is no such account");
+	enum account_role role;
+
+	return parsed->n_typed > 0 && !find_account(console, parsed->typed[0], &role);
 }
 
 bool account_password(struct console *console, const struct parsed *parsed, struct err *err)
@@ -123,7 +122,7 @@ bool account_password(struct console *console, const struct parsed *parsed, stru
 	if (!own && console->role != ROLE_ADMINISTRATOR)
 		return err_set(err, ERR_DENIED, "only an administrator may change another's password");
 	if (!find_account(console, account, &role))
-		return no_account(console, err);
+		return err_set(err, ERR_NOT_FOUND, "there is no such account");
 	if (own ? !login_confirm(console, err)
 		: !two_person_needed(console, APPROVAL_ACCOUNTS, role == ROLE_ADMINISTRATOR, &waits, err))
 		return false;

@@ -10,6 +10,7 @@
 #include "provisioning/console/commands.h"
 #include "provisioning/console/prompt.h"
 #include "provisioning/console/terminal.h"
+#include "provisioning/console/two_person.h"
 #include "provisioning/store/words.h"
 
 #define SERVER "server default"
@@ -288,12 +289,28 @@ static bool nothing_is_edited(struct console *console, struct err *err)
 	return !exists || err_set(err, ERR_EXISTS, "the candidate holds edits: commit them, or drop them with rollback 0 first");
 }
 
+/* Its steps build on what the last one has committed: none could, while that waits. */
+static bool nobody_else_decides(struct console *console, struct err *err)
+{
+	struct revision running;
+	bool waits;
+
+	if (!store_revision(console->store, 0, &running, err))
+		return false;
+	waits = two_person_is_on(&running.settings);
+	revision_clear(&running);
+	return !waits ||
+	       err_set(err, ERR_DENIED,
+		       "with " TWO_PERSON_SETTING " the steps would wait for a second administrator: configure by hand, "
+		       "commit, and let it be approved");
+}
+
 bool system_setup(struct console *console, const struct parsed *parsed, struct err *err)
 {
 	struct setup setup = {.console = console};
 
 	(void)parsed;
-	if (!nothing_is_edited(console, err))
+	if (!nobody_else_decides(console, err) || !nothing_is_edited(console, err))
 		return false;
 	console_say(console, "Enter alone skips a question, Ctrl-C leaves the setup. Each step commits what\n"
 			     "its answers set: the setup can be left and begun again at any time.");

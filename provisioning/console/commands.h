@@ -7,6 +7,9 @@
 /* cmd_account.c */
 command_run account_add, account_delete, account_password, show_accounts;
 
+/* The word behind `account password` may be a password that was typed too early: true, and it must not be written down. */
+bool account_password_names_nobody(struct console *console, const struct parsed *parsed);
+
 /* cmd_approve.c */
 command_run approve, reject, show_approvals, show_approval;
 

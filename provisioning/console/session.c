@@ -180,6 +180,13 @@ static char *join_words(char **words)
 	return joined;
 }
 
+static char *audit_words(struct console *console, const struct command *command, const struct parsed *parsed)
+{
+	if (command->run == account_password && account_password_names_nobody(console, parsed))
+		return mem_string("account password [no account]");
+	return join_words(parsed->words);
+}
+
 static bool run_allowed(struct console *console, const struct command *command, const struct parsed *parsed, struct err *err)
 {
 	if ((command->roles & console->role) == 0)
@@ -219,7 +226,7 @@ static bool run_command(struct console *console, const struct command *command, 
 	char *outer = console->audit_text; /* of a command that runs this one */
 	bool done;
 
-	console->audit_text = join_words(parsed->words);
+	console->audit_text = audit_words(console, command, parsed);
 	console->waits = false;
 	if (!command->changes) {
 		done = run_allowed(console, command, parsed, err);

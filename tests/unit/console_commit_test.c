@@ -212,6 +212,45 @@ static void certificates_are_kept_while_it_waits(void)
 	fixture_close(&fixture);
 }
 
+static void log_in(struct fixture *fixture, const char *account)
+{
+	free(fixture->console.account);
+	fixture->console.account = mem_string(account);
+}
+
+/* The time to confirm begins with the approval. */
+static void what_two_persons_decide_is_confirmed_too(void)
+{
+	int64_t least_ms = 5 * 60 * 1000;
+	struct fixture fixture;
+	struct revision row;
+
+	fixture_open(&fixture, true);
+	CHECK_OK(store_account_add(fixture.console.store, "bob", ROLE_ADMINISTRATOR, ADMIN_PASSWORD, "", &err), &err);
+	done(&fixture, "set system two-person commit");
+	done(&fixture, "set hsm threads 1");
+	done(&fixture, "commit");
+	done(&fixture, "set hsm threads 2");
+	refused(&fixture, "commit confirmed 5", "another administrator must type \"approve 1\"");
+	CHECK(!waits(&fixture));
+	CHECK_INT(running(&fixture), 1);
+	refused(&fixture, "approve 1", "somebody else must approve it");
+	log_in(&fixture, "bob");
+	least_ms += clock_wall_ms();
+	done(&fixture, "approve 1");
+	row = running_row(&fixture);
+	CHECK(row.confirm_ms >= least_ms);
+	CHECK_INT(row.confirm_back, 1);
+	CHECK_TEXT(row.by, "admin");
+	revision_clear(&row);
+	leave(&fixture, -1);
+	CHECK_OK(commit_take_back(&fixture.console, &err), &err);
+	CHECK(!waits(&fixture));
+	done(&fixture, "show configuration | match threads");
+	CHECK_TEXT(fixture.out, "set hsm threads 1\n");
+	fixture_close(&fixture);
+}
+
 int main(void)
 {
 	TEST(what_is_confirmed_stays);
@@ -221,5 +260,6 @@ int main(void)
 	TEST(what_cannot_wait_is_refused);
 	TEST(a_rollback_that_inkand_refuses_is_not_lost);
 	TEST(certificates_are_kept_while_it_waits);
+	TEST(what_two_persons_decide_is_confirmed_too);
 	return test_finish();
 }

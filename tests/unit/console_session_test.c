@@ -10,6 +10,7 @@
 #include "provisioning/console/console.h"
 #include "provisioning/console/login.h"
 #include "provisioning/console/script.h"
+#include "provisioning/console/commands.h"
 #include "tests/unit/console_fixture.h"
 
 static struct err err;
@@ -346,6 +347,10 @@ static void an_imported_certificate_is_registered_and_operated(void)
 	CHECK_INT(fake_inkand_seen(fixture.inkand).applies[1].certificates, 1);
 	done(&fixture, "show certificates");
 	CHECK_CONTAINS(fixture.out, "expiring, operated on default");
+	certificates_warn(&fixture.console); /* as at a login */
+	fflush(fixture.console.messages);
+	CHECK_CONTAINS(fixture.messages, "warning: the certificate of " ADDRESS " expires on ");
+	CHECK_CONTAINS(fixture.messages, " days");
 	done(&fixture, "show certificates detail");
 	CHECK_CONTAINS(fixture.out, "kept, sealed by the token");
 	fixture_close(&fixture);
@@ -677,6 +682,43 @@ static void a_broken_audit_trail_is_reported(void)
 	fixture_close(&fixture);
 }
 
+static bool is_written(struct fixture *fixture, const char *file, const char *word)
+{
+	char *path = mem_format("%s/%s", fixture->console.state, file);
+	FILE *stream = fopen(path, "rb");
+	struct buf octets = {0};
+	bool found;
+	int c;
+
+	while (stream != NULL && (c = fgetc(stream)) != EOF)
+		buf_put_byte(&octets, (uint8_t)c);
+	found = octets.len > 0 && memmem(octets.data, octets.len, word, strlen(word)) != NULL;
+	if (stream != NULL)
+		fclose(stream);
+	buf_clear(&octets);
+	free(path);
+	return found;
+}
+
+/* Not even for the time of the command, which a crash would make for ever. */
+static void a_password_behind_the_command_is_not_written_down(void)
+{
+	static const enum account_role roles[] = {ROLE_ADMINISTRATOR, ROLE_AUDITOR};
+
+	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+		struct fixture fixture;
+
+		fixture_open(&fixture, false);
+		fixture.console.role = roles[i];
+		refused(&fixture, "account password hunter2", "");
+		last_audit(&fixture, "account password [no account]", "");
+		CHECK(is_written(&fixture, STORE_FILE "-wal", "no account"));
+		CHECK(!is_written(&fixture, STORE_FILE "-wal", "hunter2"));
+		CHECK(!is_written(&fixture, STORE_FILE, "hunter2"));
+		fixture_close(&fixture);
+	}
+}
+
 int main(void)
 {
 	TEST(a_commit_reaches_inkand_and_runs);
@@ -702,5 +744,6 @@ int main(void)
 	TEST(accounts_are_managed);
 	TEST(the_first_login_makes_the_administrator);
 	TEST(a_broken_audit_trail_is_reported);
+	TEST(a_password_behind_the_command_is_not_written_down);
 	return test_finish();
 }

@@ -108,6 +108,19 @@ static void edits_are_not_mixed_in(void)
 	fixture_close(&fixture);
 }
 
+static void it_does_not_build_on_what_waits(void)
+{
+	struct fixture fixture;
+	struct err err;
+
+	fixture_open(&fixture, true);
+	CHECK_OK(store_account_add(fixture.console.store, "bob", ROLE_ADMINISTRATOR, ADMIN_PASSWORD, "", &err), &err);
+	done(&fixture, "set system two-person commit");
+	done(&fixture, "commit");
+	refused(&fixture, "system setup", "the steps would wait for a second administrator");
+	fixture_close(&fixture);
+}
+
 int main(void)
 {
 	TEST(all_of_it);
@@ -116,5 +129,6 @@ int main(void)
 	TEST(a_step_that_is_left_leaves_nothing);
 	TEST(what_the_mail_server_refuses_is_taken_back);
 	TEST(edits_are_not_mixed_in);
+	TEST(it_does_not_build_on_what_waits);
 	return test_finish();
 }
