@@ -60,7 +60,7 @@ static bool is_of_kind(const struct worker_certificate *certificate, enum speed_
 static bool borrow_key(struct bench *bench, enum speed_kind kind, unsigned long *key)
 {
 	for (size_t i = 0; i < bench->certificates->count; i++) {
-		if (is_of_kind(&bench->certificates->items[i], kind) &&
+		if (is_of_kind(&bench->certificates->items[i], kind) && !key_id_is_audit(bench->certificates->items[i].key_id) &&
 		    object_find_private_key(&bench->sessions[0], bench->certificates->items[i].key_id, key, NULL))
 			return true;
 	}

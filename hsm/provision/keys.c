@@ -80,6 +80,8 @@ static bool prove(const struct session *session, const struct worker_certificate
 
 	if (leaf == NULL || X509_get0_pubkey(leaf) == NULL)
 		good = err_set(how, ERR_INVALID, "malformed certificate");
+	else if (key_id_is_audit(certificate->key_id))
+		good = err_set(how, ERR_DENIED, "the audit key of the token signs neither mail nor TLS");
 	else
 		good = object_find_private_key(session, certificate->key_id, &key, how) &&
 		       key_prove(session, key, X509_get0_pubkey(leaf), how) &&

@@ -436,6 +436,74 @@ static void a_key_is_imported_tested_and_deleted(void)
 	hsm_settings_clear(&settings);
 }
 
+/* ---- the audit key ---- */
+
+static bool checkpoint_by_role(const struct hsm_settings *settings, struct checkpoint_result *result)
+{
+	const struct checkpoint_task task = {.rows = 7, .time_ms = 1000};
+	struct err err = {0};
+	struct role role;
+	bool good;
+
+	role_start(&role, settings, PROVISIONING_PIN);
+	good = CHECK_OK(provision_checkpoint(&role.call, &task, result, &err), &err);
+	CHECK_INT(role_end(&role), WORKER_EXIT_OK);
+	return good;
+}
+
+static void check_stays(const struct hsm_settings *settings)
+{
+	struct bytes id = bytes_text(AUDIT_KEY_ID);
+	const struct sweep_task sweep = {.key_ids = &id, .count = 1};
+	uint32_t destroyed[2] = {0};
+	struct err err = {0};
+	struct role role;
+
+	role_start(&role, settings, PROVISIONING_PIN);
+	CHECK(!provision_delete(&role.call, id, destroyed, &err));
+	CHECK_CONTAINS(err.text, "the audit key of the token is no certificate's: it stays");
+	role_end(&role);
+	role_start(&role, settings, PROVISIONING_PIN);
+	CHECK(!provision_sweep(&role.call, &sweep, destroyed, &err));
+	CHECK_CONTAINS(err.text, "the audit key of the token is no certificate's: it stays");
+	role_end(&role);
+}
+
+static void check_signs_no_mail(const struct hsm_settings *settings)
+{
+	struct bytes chain = buf_bytes(&softhsm_key("p256")->der);
+	struct worker_certificate one = {.id = 1, .key_id = bytes_text(AUDIT_KEY_ID), .chain = &chain, .n_chain = 1};
+	struct test_results results = test_by_role(settings, &(struct worker_certificates){.items = &one, .count = 1});
+
+	if (CHECK_INT(results.count, 1)) {
+		CHECK(!results.items[0].passed);
+		CHECK_TEXT(results.items[0].text, "the audit key of the token signs neither mail nor TLS");
+	}
+	test_results_clear(&results);
+}
+
+static void the_audit_key_does_nothing_else_and_stays(void)
+{
+	struct checkpoint_result first = {0}, again = {0};
+	struct hsm_settings settings;
+
+	(void)softhsm_keys(); /* before the token is chosen */
+	provisioning_fresh();
+	provisioning_settings(&settings);
+	if (checkpoint_by_role(&settings, &first)) {
+		CHECK(first.made);
+		check_stays(&settings);
+		check_signs_no_mail(&settings);
+		if (checkpoint_by_role(&settings, &again)) {
+			CHECK(!again.made);
+			CHECK(bytes_equal(first.public_key, again.public_key));
+		}
+	}
+	checkpoint_result_clear(&first);
+	checkpoint_result_clear(&again);
+	hsm_settings_clear(&settings);
+}
+
 /* RC2 needs OpenSSL's legacy provider, which must load in the confined process. */
 static void an_old_file_is_imported(void)
 {
@@ -674,6 +742,7 @@ int main(void)
 	TEST(initialize_refuses_what_would_destroy_or_fail);
 	TEST(an_interrupted_initialize_can_be_repeated);
 	TEST(a_key_is_imported_tested_and_deleted);
+	TEST(the_audit_key_does_nothing_else_and_stays);
 	TEST(an_old_file_is_imported);
 	TEST(many_at_once_all_get_through);
 	TEST(without_pin_nothing_is_changed);
