@@ -242,6 +242,17 @@ def what_two_readers_could_take_differently_is_refused():
         "HTTP/0.9": f"GET {PATH}\r\n\r\n".encode(),
         "no HTTP": b"EHLO client.example\r\n\r\n",
         "NUL": request(headers=("Host: x", "X: a\0b")),
+        **{name: request(chunks, headers=("Host: x", "Content-Type: application/json", "Transfer-Encoding: chunked"), length=False)
+           for name, chunks in {
+            "chunk without its CRLF": b"2\r\n{}XX0\r\n\r\n",
+            "chunk that ends in LF": b"2\r\n{}\n0\r\n\r\n",
+            "size that ends in LF": b"2\n{}\r\n0\r\n\r\n",
+            "last size that ends in LF": b"2\r\n{}\r\n0\n\r\n",
+            "last line that is LF": b"2\r\n{}\r\n0\r\n\n",
+            "trailer that ends in LF": b"2\r\n{}\r\n0\r\nA: b\n\r\n",
+            "extension with a lone CR": b"2;a=\rb\r\n{}\r\n0\r\n\r\n",
+            "size of 2^60": b"1000000000000002\r\n{}\r\n0\r\n\r\n",
+            "long extension": b"2;" + b"x" * 300 + b"\r\n{}\r\n0\r\n\r\n"}.items()},
         "chunk size": request(b"zz\r\n{}\r\n0\r\n\r\n", headers=("Host: x", "Content-Type: application/json", "Transfer-Encoding: chunked"), length=False),
     }
     for name, octets in cases.items():
@@ -249,6 +260,17 @@ def what_two_readers_could_take_differently_is_refused():
         if not out.startswith(b"HTTP/1.1 400 ") or not closed or out.count(b"HTTP/1.1 ") != 1:
             raise AssertionError(f"{name}: {out[:200]} closed={closed}")
         refused((400, None, json.loads(out.split(b"\r\n\r\n", 1)[1])), 400, json.loads(out.split(b"\r\n\r\n", 1)[1])["errors"][0]["code"])
+
+
+@test
+def coded_bodies_and_files_of_other_names_are_refused():
+    out, closed = raw(request(headers=("Host: x", "Content-Type: application/json", "Content-Encoding: gzip")))
+    equal((out[:12], closed), (b"HTTP/1.1 415", True))
+    for name in ("attachment0", "attachment11", "attachment", "file"):
+        body = (f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="a.txt"\r\n\r\nlost?\r\n--b--\r\n').encode()
+        out, _ = raw(request(body, headers=("Host: x", "Content-Type: multipart/form-data; boundary=b", "Connection: close")))
+        contains(out.decode(), '"code":"10-009"')
+        contains(out.decode(), f'"field":"{name}"')
 
 
 @test

@@ -36,6 +36,8 @@ static const struct {
     [API_FAULT_TIMEOUT] = {408, "12-007", "The request took too long", "リクエストが時間内に完了しませんでした"},
     [API_FAULT_CONSOLE_ONLY] = {403, "12-008", "The audit log is not read by the API: on the console, show log audit",
 				"監査ログは API では取得できません。コンソールの show log audit を使用してください"},
+    [API_FAULT_CODING] = {415, "12-009", "A body with a Content-Encoding is not read",
+			  "Content-Encoding の付いた本文は受け付けません"},
 };
 
 void api_errors_add(struct api_errors *errors, enum api_fault fault, const char *field, const char *detail)

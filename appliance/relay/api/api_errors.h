@@ -32,6 +32,7 @@ enum api_fault {
 	API_FAULT_EXPIRED, /* the certificate: exactly service.md N4's words */
 	API_FAULT_TIMEOUT,
 	API_FAULT_CONSOLE_ONLY, /* the audit */
+	API_FAULT_CODING, /* a Content-Encoding */
 };
 
 struct api_error {

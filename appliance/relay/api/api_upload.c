@@ -74,6 +74,8 @@ static bool part_begin(const struct multipart_part *part, void *arg, struct err 
 
 	(void)err;
 	upload->ignored = part->file_name != NULL && !is_attachment(part->name);
+	if (upload->ignored && *part->file_name != '\0') /* a form's empty file field is no file */
+		fail(upload, API_FAULT_ATTACHMENTS, part->name, "files are attachment1 to attachment10");
 	free(upload->field);
 	upload->field = NULL;
 	buf_reset(&upload->octets);
@@ -180,8 +182,14 @@ static void read_json(struct api_upload *upload)
 	const char *near;
 	char *detail;
 
+	if (upload->octets.len == 0) {
+		fail(upload, API_FAULT_BODY, "", "it is empty");
+		return;
+	}
 	upload->fields = json_loadb((const char *)upload->octets.data, upload->octets.len, 0, &error);
-	if (upload->fields == NULL) {
+	if (upload->fields == NULL && json_error_code(&error) == json_error_null_character) {
+		fail(upload, API_FAULT_BODY, "", "a text holds the character U+0000");
+	} else if (upload->fields == NULL) {
 		near = strstr(error.text, " near "); /* it quotes the body, which holds the key */
 		detail = mem_format("%.*s (line %d, column %d)",
 				    (int)(near == NULL ? strlen(error.text) : (size_t)(near - error.text)), error.text,

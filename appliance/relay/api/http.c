@@ -10,6 +10,7 @@
 
 #include "appliance/base/clock.h"
 #include "appliance/relay/api/api_errors.h"
+#include "appliance/relay/api/http_chunks.h"
 
 #define READ_STEP_BYTES (64u << 10)
 
@@ -30,6 +31,7 @@ enum http_field {
 	FIELD_EXPECT,
 	FIELD_CONTENT_LENGTH,
 	FIELD_TRANSFER_ENCODING,
+	FIELD_CONTENT_ENCODING,
 	FIELDS
 };
 
@@ -44,6 +46,7 @@ static const struct {
     [FIELD_EXPECT] = {"Expect", NULL},
     [FIELD_CONTENT_LENGTH] = {"Content-Length", "two Content-Length fields"},
     [FIELD_TRANSFER_ENCODING] = {"Transfer-Encoding", "two Transfer-Encoding fields"},
+    [FIELD_CONTENT_ENCODING] = {"Content-Encoding", "two Content-Encoding fields"},
 };
 
 struct http_connection {
@@ -62,6 +65,8 @@ struct http_connection {
 	bool doomed; /* free it when run returns */
 	int64_t body_deadline;
 	const char *fault; /* the request cannot be served: why */
+	bool chunked; /* the body */
+	struct http_chunks chunks;
 
 	/* the head */
 	size_t head_bytes;
@@ -320,7 +325,7 @@ static int on_headers_complete(http_parser *parser)
 {
 	struct http_connection *connection = parser->data;
 	bool current = parser->http_major == 1 && parser->http_minor == 1;
-	const char *expect;
+	const char *expect, *coding;
 
 	if (end_field(connection) != 0)
 		return -1;
@@ -329,10 +334,16 @@ static int on_headers_complete(http_parser *parser)
 		return -1;
 	expect = connection->fields[FIELD_EXPECT];
 	connection->at = AT_BODY;
-	/* The parser takes chunk lines that do not end in CRLF: another reader may see the body end elsewhere. */
-	connection->keep_alive = http_should_keep_alive(parser) != 0 && (parser->flags & F_CHUNKED) == 0;
+	connection->chunked = (parser->flags & F_CHUNKED) != 0;
+	connection->chunks = (struct http_chunks){0};
+	/* What another reader could take for a further request, behind a body whose end it sees elsewhere, is not read. */
+	connection->keep_alive = http_should_keep_alive(parser) != 0 && !connection->chunked;
 	connection->body_deadline = clock_monotonic_ms() + HTTP_REQUEST_MS;
-	begin_request(connection);
+	coding = connection->fields[FIELD_CONTENT_ENCODING];
+	if (coding != NULL && strcasecmp(coding, "identity") != 0)
+		refuse(connection, API_FAULT_CODING, "");
+	else
+		begin_request(connection);
 	if (!connection->replied) {
 		set_body_deadline(connection);
 		if (current && expect != NULL && strcasecmp(expect, "100-continue") == 0)
@@ -422,6 +433,25 @@ static bool is_reading(const struct http_connection *connection)
 	return connection->at <= AT_BODY && !connection->paused && connection->fault == NULL && !connection->doomed;
 }
 
+/*
+ * Gives the parser `in`, of a chunked body no more than is well framed: what is behind a fault must not look like the body's end.
+ */
+static size_t execute(struct http_connection *connection, struct bytes in)
+{
+	bool framed = connection->at == AT_BODY && connection->chunked;
+	struct http_chunks ahead = connection->chunks;
+	size_t good = framed ? http_chunks_take(&ahead, in) : in.len, used;
+
+	used = good == 0 ? 0 : http_parser_execute(&connection->parser, &callbacks, (const char *)in.data, good);
+	if (framed && used == good)
+		connection->chunks = ahead;
+	else if (framed) /* the parser was paused before its end */
+		http_chunks_take(&connection->chunks, bytes_of(in.data, used));
+	if (framed && connection->chunks.fault != NULL)
+		connection->fault = connection->chunks.fault;
+	return used;
+}
+
 static size_t feed(struct http_connection *connection, struct bytes in)
 {
 	size_t step = next_step(connection, in), used;
@@ -433,7 +463,7 @@ static size_t feed(struct http_connection *connection, struct bytes in)
 		return step; /* RFC 9112 §2.2: an empty line before a request */
 	if (connection->at == AT_WAITING)
 		connection->at = AT_HEAD;
-	used = http_parser_execute(&connection->parser, &callbacks, (const char *)in.data, step);
+	used = execute(connection, bytes_of(in.data, step));
 	if (head)
 		connection->head_bytes += used;
 	if (HTTP_PARSER_ERRNO(&connection->parser) == HPE_PAUSED)

@@ -2,8 +2,8 @@
  * HTTP/1.1 server connections (RFC 9112) on libevent bufferevents, parsed by http-parser, Debian's push parser. libevent's own
  * evhttp keeps whole bodies in memory and takes a bare LF for a line end; here bodies are streamed with back-pressure, and what
  * two readers could take for two different requests is refused: a bare LF or a folded line in the head, a second
- * Content-Length or Host, Content-Length beside Transfer-Encoding, any coding but chunked. Trailers are not looked at, and no
- * request follows a chunked one on its connection.
+ * Content-Length or Host, Content-Length beside Transfer-Encoding, any coding but chunked, chunks that are not framed by CRLF
+ * (http_chunks.h). Trailers are not looked at, and no request follows a chunked one on its connection.
  *
  * Requests of one connection are served one after the other (pipelined ones wait in the input buffer). Loop's thread.
  */
