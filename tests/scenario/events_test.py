@@ -76,7 +76,10 @@ def deliveries_are_listed_with_exactly_their_members():
             equal(len(deliveries(box, form, api_data="CMC")), 0)
             equal([row["to"] for row in deliveries(box, form, r="1", p="1", status="queued")], ["carol@example.net"])
             equal(deliveries(box, form, p="9"), [])
-            equal(len(deliveries(box, form, **{"from": "alice", "search_option": "full"})), 4)
+            equal(len(deliveries(box, form, **{"from": "alice"})), 4)
+            whole = json.dumps({"from": "full", "to": "full"}) if form else {"from": "full", "to": "full"}
+            equal(len(deliveries(box, form, **{"from": "alice", "search_option": whole})), 0, "the whole address")
+            equal(len(deliveries(box, form, **{"from": "Alice@example.com", "to": "carol@example.net", "search_option": whole})), 2)
         equal(deliveries(box, date="2020-01-01"), [])
         for path in "/api/v2/{}/list.json", "/api/v1/{}/list.json":
             equal(ask(box, "deliveries", {"server_composition": "default", "date": today()}, path=path)[0], 200)

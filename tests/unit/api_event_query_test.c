@@ -52,6 +52,15 @@ static void reads_a_list_of_deliveries(void)
 	CHECK_TEXT(got.query.filter.to, "@x");
 	CHECK(got.query.filter.from == NULL);
 	CHECK_TEXT(got.query.filter.api_data, "42");
+	CHECK(!got.query.filter.from_whole && !got.query.filter.to_whole);
+	end(&got);
+	got = read_json(API_DELIVERIES,
+			"{\"server_composition\":\"s\",\"date\":\"2025-12-16\",\"search_option\":{\"to\":\"full\"}}");
+	CHECK(got.good && !got.query.filter.from_whole && got.query.filter.to_whole);
+	end(&got);
+	got = read_json(API_DELIVERIES, "{\"server_composition\":\"s\",\"date\":\"2025-12-16\","
+					"\"search_option\":\"{\\\"from\\\":\\\"full\\\"}\"}");
+	CHECK(got.good && got.query.filter.from_whole && !got.query.filter.to_whole);
 	end(&got);
 	got = read_json(API_DELIVERIES, "{\"server_composition\":\"s\",\"date\":\"2025-12-17\"}");
 	CHECK(got.good);

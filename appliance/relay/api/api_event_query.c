@@ -149,6 +149,23 @@ static void read_status(struct reader *reader)
 		api_errors_add(reader->errors, API_FAULT_FORM, "status", "queued, succeeded, failed or deferred");
 }
 
+/*
+ * search_option: {"from":"full","to":"full"}; an object, or in a form its JSON. What else it may be changes nothing, as with the
+ * service.
+ */
+static void read_search_option(struct reader *reader)
+{
+	const json_t *value = json_object_get(reader->fields, "search_option");
+	json_t *parsed = json_is_string(value) ? json_loads(json_string_value(value), 0, NULL) : NULL;
+	const json_t *option = parsed != NULL ? parsed : value;
+	const char *from = json_string_value(json_object_get(option, "from")),
+		   *to = json_string_value(json_object_get(option, "to"));
+
+	reader->query->filter.from_whole = from != NULL && strcmp(from, "full") == 0;
+	reader->query->filter.to_whole = to != NULL && strcmp(to, "full") == 0;
+	json_decref(parsed);
+}
+
 static void read_list(struct reader *reader, bool bounces, int64_t now)
 {
 	struct event_filter *filter = &reader->query->filter;
@@ -163,6 +180,7 @@ static void read_list(struct reader *reader, bool bounces, int64_t now)
 	filter->from = text(reader, "from");
 	filter->to = text(reader, "to");
 	filter->api_data = text(reader, "api_data");
+	read_search_option(reader);
 	filter->limit = (size_t)number(reader, "r", 1, API_EVENT_ROWS_MAX, API_EVENT_ROWS_DEFAULT);
 	filter->skip = (size_t)number(reader, "p", 0, API_EVENT_PAGE_MAX, 0) * filter->limit;
 }

@@ -54,6 +54,8 @@ static void bind_filter(const struct listing *listing, sqlite3_stmt *select, enu
 		bind_text(select, 7, listing->from);
 		bind_text(select, 8, listing->to);
 		bind_text(select, 9, listing->api_data);
+		bind_number(select, 10, listing->filter.from_whole);
+		bind_number(select, 11, listing->filter.to_whole);
 	}
 }
 

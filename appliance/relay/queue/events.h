@@ -17,6 +17,7 @@ struct event_filter {
 	int64_t since, until; /* wall ms; until is behind the last; 0: no bound */
 	uint64_t after; /* id; 0: from the first */
 	const char *from, *to; /* a part of the address of From or of the recipient, in any case; NULL: any */
+	bool from_whole, to_whole; /* not a part of it: all of it */
 	const char *api_data; /* the whole value; NULL: any */
 	size_t skip, limit;
 };
