@@ -174,6 +174,14 @@ def wrong_keys_are_refused_slowly():
         refused(post_json({**BASE, **wrong}), status, "10-001" if status == 400 else "11-001")
         if status == 401 and time.monotonic() - began < 0.9:
             raise AssertionError("a wrong key was answered at once")
+    waits = []
+    for _ in range(3):
+        began = time.monotonic()
+        refused(post_json({**BASE, "api_key": "wrong"}), 401, "11-001")
+        waits.append(time.monotonic() - began)
+    if waits[2] < 3.9:
+        raise AssertionError(f"wrong keys do not wait longer each time: {waits}")
+    arrived(post_json(BASE))  # and is forgiven
     BOX.configure("delete server default user " + LOGIN["api_user"])
     refused(post_json(BASE), 401, "11-001")  # it was right before: nothing is remembered beyond the configuration
     BOX.configure("rollback 1")

@@ -223,7 +223,8 @@ void api_events_complete(struct api_events *events)
 		reply_errors(events);
 		return;
 	}
-	check = login_check(events->context->login, events->server, user, key, on_login, events);
+	check = login_check(events->context->login, events->server, http_connection_client(events->connection), user, key,
+			    on_login, events);
 	if (check != NULL) /* else `events` may be gone */
 		events->check = check;
 }

@@ -281,7 +281,8 @@ void api_send_complete(struct api_send *send)
 		reply_errors(send, &send->errors);
 		return;
 	}
-	check = login_check(send->context->login, send->server, user, key, on_login, send);
+	check =
+	    login_check(send->context->login, send->server, http_connection_client(send->connection), user, key, on_login, send);
 	if (check != NULL) /* else `send` may be gone */
 		send->check = check;
 }

@@ -5,9 +5,12 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "appliance/base/clock.h"
+#include "appliance/relay/api/login_failures.h"
 #include "appliance/relay/smtp/smtp_auth.h"
 
 #define TAG_BYTES 32 /* HMAC-SHA-256 */
@@ -19,6 +22,7 @@ struct login {
 	uint8_t key[TAG_BYTES];
 	uint8_t right[LOGIN_REMEMBERED_MAX][TAG_BYTES];
 	size_t n_right, next;
+	struct login_failures failures;
 };
 
 struct login_check {
@@ -27,6 +31,7 @@ struct login_check {
 	struct smtp_auth_check *check;
 	struct event *delay;
 	uint8_t tag[TAG_BYTES];
+	char client[LOGIN_CLIENT_BYTES];
 	login_done *done; /* NULL: forgotten */
 	void *arg;
 };
@@ -106,6 +111,8 @@ static void finish(struct login_check *check, enum login_result result)
 	login_done *done = check->done;
 	void *arg = check->arg;
 
+	if (result == LOGIN_RIGHT)
+		login_failures_forget(&check->login->failures, check->client);
 	check_free(check);
 	done(result, arg);
 }
@@ -120,7 +127,8 @@ static void on_delay(evutil_socket_t fd, short what, void *arg)
 static void on_checked(bool right, void *arg)
 {
 	struct login_check *check = arg;
-	struct timeval wait = {.tv_sec = LOGIN_WRONG_MS / 1000, .tv_usec = LOGIN_WRONG_MS % 1000 * 1000};
+	struct timeval wait;
+	unsigned wait_ms;
 
 	check->check = NULL;
 	if (right) {
@@ -128,20 +136,23 @@ static void on_checked(bool right, void *arg)
 		finish(check, LOGIN_RIGHT);
 		return;
 	}
+	wait_ms = login_failures_add(&check->login->failures, check->client, clock_monotonic_ms());
+	wait = (struct timeval){.tv_sec = wait_ms / 1000, .tv_usec = (suseconds_t)(wait_ms % 1000) * 1000};
 	check->delay = evtimer_new(check->login->base, on_delay, check);
 	if (check->delay == NULL)
 		abort();
 	evtimer_add(check->delay, &wait);
 }
 
-struct login_check *login_check(struct login *login, const struct config_server *server, const char *user, const char *key,
-				login_done *done, void *arg)
+struct login_check *login_check(struct login *login, const struct config_server *server, const char *client, const char *user,
+				const char *key, login_done *done, void *arg)
 {
 	const struct config_user *known = config_find_user(server, user);
 	struct login_check *check = mem_new(sizeof *check);
 	struct smtp_auth auth = {0};
 
 	*check = (struct login_check){.login = login, .after = login->running, .at = &login->running, .done = done, .arg = arg};
+	snprintf(check->client, sizeof check->client, "%s", client);
 	if (login->running != NULL)
 		login->running->at = &check->after;
 	login->running = check;
