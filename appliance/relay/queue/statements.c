@@ -35,15 +35,12 @@
 /* A part of it, or all of it, in any case. */
 #define ADDRESS_IS(column, text, whole)                                                                                          \
 	"CASE WHEN " whole " THEN lower(" column ") = lower(" text ") ELSE instr(lower(" column "), lower(" text ")) > 0 END"
+#define FROM_IS "(?7 IS NULL OR " ADDRESS_IS("m.header_from", "?7", "?10") ")"
+#define TO_IS "(?8 IS NULL OR " ADDRESS_IS("r.address", "?8", "?11") ")"
 #define EVENT_FIND(index, status)                                                                                                \
-	EVENT_COLUMNS                                                                                                            \
-	    " FROM event AS e " index EVENT_JOIN "WHERE e.server = ?1 AND " status                                               \
-	    " AND e.id >= ?2 AND e.id < ?3 AND (?7 IS NULL OR " ADDRESS_IS(                                                      \
-		"m.header_from", "?7", "?10") ")"                                                                                \
-					      " AND (?8 IS NULL OR " ADDRESS_IS(                                                 \
-						  "r.address", "?8",                                                             \
-						  "?11") ")"                                                                     \
-							 " AND (?9 IS NULL OR m.api_data = ?9) ORDER BY e.id LIMIT ?5 OFFSET ?6"
+	EVENT_COLUMNS " FROM event AS e " index EVENT_JOIN "WHERE e.server = ?1 AND " status                                     \
+		      " AND e.id >= ?2 AND e.id < ?3 AND " FROM_IS " AND " TO_IS                                                 \
+		      " AND (?9 IS NULL OR m.api_data = ?9) ORDER BY e.id LIMIT ?5 OFFSET ?6"
 /* Failed and deferred ones have an index of their own; the literal lets it be used (schema.c). */
 #define TROUBLE_INDEX "INDEXED BY event_trouble"
 
